@@ -1,0 +1,152 @@
+"""Settings from config.json and the environment, checked once and frozen.
+
+Every key has its default here and stands in config.json. The environment overrides the file:
+`FACESEARCH_DATABASE__PASSWORD` is the key `password` of `database`. Unknown keys are errors in both.
+`FACESEARCH_CONFIG` names another file. Relative paths are relative to the file's folder.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+
+from facesearch.errors import InvalidConfig
+
+PREFIX = "FACESEARCH_"
+CONFIG_VARIABLE = "FACESEARCH_CONFIG"
+DEFAULT_FILE = Path(__file__).resolve().parent.parent / "config.json"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ServerSettings(_Section):
+    """Where the service listens, with how many processes, and how many requests each works on."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    workers: Annotated[int, Field(ge=1, le=256)] = 2
+    threads: Annotated[int, Field(ge=1, le=256)] = 4
+
+
+class DatabaseSettings(_Section):
+    """Which database holds the truth. All but `engine` and `wait_s` count for MySQL and MariaDB only.
+
+    `connections` is the most that one process holds; `wait_s` bounds the wait for a connection, a lock
+    and an answer to a connection attempt.
+    """
+
+    engine: Literal["sqlite", "mysql"] = "sqlite"
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=1, le=65535)] = 3306
+    user: str = "facesearch"
+    password: SecretStr = SecretStr("")
+    database: Annotated[str, Field(min_length=1, max_length=64)] = "facesearch"
+    connections: Annotated[int, Field(ge=1, le=1000)] = 8
+    wait_s: Annotated[float, Field(gt=0, le=600)] = 5.0
+
+
+class EncoderSettings(_Section):
+    """How faces are found: a photo is reduced to `detect_pixels`, then doubled `upsample` times."""
+
+    detector: Literal["hog", "cnn"] = "hog"
+    upsample: Annotated[int, Field(ge=0, le=3)] = 1
+    detect_pixels: Annotated[int, Field(ge=10_000, le=100_000_000)] = 2_000_000
+
+
+class SearchSettings(_Section):
+    """From how many stored faces on a search is spread over the pool's processes."""
+
+    parallel_from: Annotated[int, Field(ge=0)] = 500_000
+
+
+class WorkerSettings(_Section):
+    """The pool: processes per server process (0: one per core), a cap per host, time for one photo."""
+
+    processes: Annotated[int, Field(ge=0, le=256)] = 8
+    processes_per_host: Annotated[int, Field(ge=1, le=1024)] = 8
+    task_timeout_s: Annotated[float, Field(gt=0, le=3600)] = 60.0
+
+
+class LimitSettings(_Section):
+    """What is accepted at most: bytes as sent, pixels and the longer side as decoded."""
+
+    photo_bytes: Annotated[int, Field(ge=1)] = 25 * 1024**2
+    photo_pixels: Annotated[int, Field(ge=1)] = 64_000_000
+    photo_side: Annotated[int, Field(ge=1)] = 20_000
+    zip_bytes: Annotated[int, Field(ge=1)] = 2 * 1024**3
+    zip_entries: Annotated[int, Field(ge=1)] = 100_000
+    zip_expanded_bytes: Annotated[int, Field(ge=1)] = 8 * 1024**3
+
+
+class Settings(_Section):
+    """All settings. `data_dir` is absolute once `load_settings` has made it."""
+
+    data_dir: Path = Path("facesearch-data")
+    server: ServerSettings = ServerSettings()
+    database: DatabaseSettings = DatabaseSettings()
+    encoder: EncoderSettings = EncoderSettings()
+    search: SearchSettings = SearchSettings()
+    workers: WorkerSettings = WorkerSettings()
+    limits: LimitSettings = LimitSettings()
+
+
+def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
+    """Read config.json, let the environment override it, and check the result.
+
+    Args:
+        environment: variables by name; the process's own by default.
+
+    Raises:
+        InvalidConfig: the file or a variable cannot be used; the message names the key.
+    """
+    variables = os.environ if environment is None else environment
+    file = Path(variables.get(CONFIG_VARIABLE) or DEFAULT_FILE).absolute()
+    values = _read_file(file)
+    for name, text in variables.items():
+        if name.startswith(PREFIX) and name != CONFIG_VARIABLE:
+            _override(values, name, text)
+    try:
+        settings = Settings.model_validate(values)
+    except ValidationError as error:
+        raise InvalidConfig(_explain(error)) from None
+    return settings.model_copy(update={"data_dir": file.parent / settings.data_dir})
+
+
+def _read_file(file: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InvalidConfig(f"There is no config file {file}.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidConfig(f"The config file {file} cannot be read: {error}.") from None
+    except json.JSONDecodeError as error:
+        raise InvalidConfig(f"The config file {file} is not JSON: {error}.") from None
+    if not isinstance(values, dict):
+        raise InvalidConfig(f"The config file {file} must hold one JSON object.")
+    return values
+
+
+def _override(values: dict[str, Any], variable: str, text: str) -> None:
+    """Set the key that a variable names; pydantic turns the text into the key's type later."""
+    *sections, key = variable.removeprefix(PREFIX).lower().split("__")
+    for section in sections:
+        inner = values.setdefault(section, {})
+        if not isinstance(inner, dict):
+            raise InvalidConfig(f"{variable} names no key: {section} has no keys of its own.")
+        values = inner
+    values[key] = text
+
+
+def _explain(error: ValidationError) -> str:
+    """Say which keys are wrong and why, without repeating a value: it may be a password."""
+    reasons = []
+    for problem in error.errors(include_input=False, include_url=False):
+        key = ".".join(str(part) for part in problem["loc"])
+        unknown = problem["type"] == "extra_forbidden"
+        reasons.append(f"{key}: {'unknown key' if unknown else problem['msg']}")
+    return "The configuration cannot be used. " + "; ".join(reasons) + "."

@@ -1,0 +1,166 @@
+"""Every error that this project raises on purpose, as one tree.
+
+FacesearchError
+├── Invalid              what was sent cannot be used
+│   ├── InvalidParameter
+│   ├── InvalidConfig
+│   ├── UnsupportedMedia
+│   │   ├── NotAnImage
+│   │   └── NotAnArchive
+│   ├── BrokenImage
+│   ├── BrokenArchive
+│   ├── TooLarge
+│   └── NoFaceFound
+├── NotAllowed           the sender may not do this
+├── NotFound             there is no such thing
+│   └── FaceNotFound
+├── Conflict             it contradicts what is stored
+│   ├── ForeignTable
+│   └── ModelMismatch
+└── Unavailable          not now; the same request may succeed later
+    ├── DatabaseUnavailable
+    ├── WorkerDied
+    ├── TaskTimedOut
+    └── TaskFailed
+
+The docstring of a class is its default message. Messages reach clients: they name no path of the
+host, no secret and no internal state. `code` is stable; clients may compare it.
+"""
+
+from typing import ClassVar
+
+
+class FacesearchError(Exception):
+    """Something went wrong."""
+
+    code: ClassVar[str] = "error"
+
+    def __init__(self, message: str | None = None) -> None:
+        self.message = message or (type(self).__doc__ or "").strip()
+        super().__init__(self.message)
+
+
+class Invalid(FacesearchError):
+    """The request cannot be used."""
+
+    code = "invalid"
+
+
+class InvalidParameter(Invalid):
+    """A parameter is missing or wrong."""
+
+    code = "invalid_parameter"
+
+
+class InvalidConfig(Invalid):
+    """The configuration cannot be used."""
+
+    code = "invalid_config"
+
+
+class UnsupportedMedia(Invalid):
+    """The file is of a kind that is not accepted."""
+
+    code = "unsupported_media"
+
+
+class NotAnImage(UnsupportedMedia):
+    """The file is not an image of a known format."""
+
+    code = "not_an_image"
+
+
+class NotAnArchive(UnsupportedMedia):
+    """The file is not a zip archive."""
+
+    code = "not_an_archive"
+
+
+class BrokenImage(Invalid):
+    """The image is damaged or cut short."""
+
+    code = "broken_image"
+
+
+class BrokenArchive(Invalid):
+    """The zip archive is damaged or cut short."""
+
+    code = "broken_archive"
+
+
+class TooLarge(Invalid):
+    """The request is over a limit."""
+
+    code = "too_large"
+
+
+class NoFaceFound(Invalid):
+    """No face was found in the photo."""
+
+    code = "no_face_found"
+
+
+class NotAllowed(FacesearchError):
+    """This is not allowed."""
+
+    code = "not_allowed"
+
+
+class NotFound(FacesearchError):
+    """There is nothing of that name."""
+
+    code = "not_found"
+
+
+class FaceNotFound(NotFound):
+    """There is no face with this id."""
+
+    code = "face_not_found"
+
+
+class Conflict(FacesearchError):
+    """The request contradicts what is stored."""
+
+    code = "conflict"
+
+
+class ForeignTable(Conflict):
+    """The database holds a table IMAGE_DATASET that this program did not make."""
+
+    code = "foreign_table"
+
+
+class ModelMismatch(Conflict):
+    """The vectors come from another model than those of the gallery."""
+
+    code = "model_mismatch"
+
+
+class Unavailable(FacesearchError):
+    """The service cannot do this right now."""
+
+    code = "unavailable"
+
+
+class DatabaseUnavailable(Unavailable):
+    """The database cannot be reached right now."""
+
+    code = "database_unavailable"
+
+
+class WorkerDied(Unavailable):
+    """A worker process died while it worked on this."""
+
+    code = "worker_died"
+
+
+class TaskTimedOut(Unavailable):
+    """The work took longer than its limit and was stopped."""
+
+    code = "task_timed_out"
+
+
+class TaskFailed(Unavailable):
+    """The work failed for a reason that the server's log explains."""
+
+    code = "task_failed"

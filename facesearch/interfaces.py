@@ -1,0 +1,317 @@
+"""Every port of the house on one page.
+
+A room implements its ports and imports no other room; `bootstrap` alone names concrete classes. All
+ports are synchronous. Each docstring says what may be called from which thread or process.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, BinaryIO, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facesearch.records import (
+    AddedFace,
+    BulkReport,
+    Detection,
+    Embedding,
+    EncodedPhoto,
+    Face,
+    FaceChange,
+    Match,
+    NewFace,
+    Outcome,
+    PhotoInfo,
+    ProbeFace,
+    StoredFace,
+)
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Image(ABC):
+    """One photo, decoded once: upright, RGB, within limits. Immutable; any thread may read it."""
+
+    @property
+    @abstractmethod
+    def info(self) -> PhotoInfo:
+        """Name, upright size and what EXIF tells."""
+
+    @property
+    @abstractmethod
+    def pixels(self) -> NDArray[np.uint8]:
+        """The upright photo, uint8 of shape (height, width, 3), RGB, C-contiguous, read-only."""
+
+    @abstractmethod
+    def reduced(self, max_pixels: int) -> tuple[NDArray[np.uint8], float]:
+        """Return the photo with at most `max_pixels` pixels, and the scale that was applied.
+
+        Returns:
+            Pixels as in `pixels`, and full size divided by reduced size: 1.0 where nothing was reduced.
+        """
+
+
+class ImageEncoder(ABC):
+    """Finds faces and turns each into an embedding.
+
+    Lives as long as its process; loads its models at the first call. Any thread may call it.
+    """
+
+    @property
+    @abstractmethod
+    def model_id(self) -> str:
+        """The name of the vector space; embeddings of different ids are never compared."""
+
+    @property
+    @abstractmethod
+    def dimension(self) -> int:
+        """The length of an embedding."""
+
+    @property
+    @abstractmethod
+    def tolerance(self) -> float:
+        """The Euclidean distance up to which two embeddings count as one person by default."""
+
+    @abstractmethod
+    def detect(self, image: Image) -> list[Detection]:
+        """Return the faces of a photo from left to right, boxes in pixels of the full upright photo."""
+
+    @abstractmethod
+    def embed(self, image: Image, detections: Sequence[Detection]) -> NDArray[np.float32]:
+        """Return float32 of shape (len(detections), dimension), aligned on the photo's full pixels."""
+
+    @abstractmethod
+    def ping(self) -> None:
+        """Load the models where that has not happened, and raise where they cannot be used."""
+
+    def encode(self, image: Image, *, only_largest: bool = False) -> EncodedPhoto:
+        """Detect and embed all faces of a photo, or only the one whose box is largest."""
+        found = self.detect(image)
+        wanted = [max(found, key=lambda d: d.box.area)] if only_largest and found else found
+        embeddings = self.embed(image, wanted)
+        faces = tuple(Face(d.box, e) for d, e in zip(wanted, embeddings, strict=True))
+        return EncodedPhoto(image.info, faces, faces_found=len(found))
+
+
+class DatabaseCRUD(ABC):
+    """Five verbs on any SQL database.
+
+    Names of tables and columns are checked against the database's own; values are always bound.
+    `where` maps a column to a value, or to a list of values of which one must hold; a column name may
+    carry one of the comparisons `<`, `<=`, `>`, `>=`, as in `{"id >": 7}`. Conditions are joined by and.
+
+    Lives as long as its process, and pools its connections. Any thread may call it; a transaction
+    belongs to the thread that opened it. Not to be carried over a fork.
+
+    Every method raises DatabaseUnavailable where the server cannot be reached within the configured time.
+    """
+
+    @abstractmethod
+    def create(self, table: str, columns: Mapping[str, str]) -> None:
+        """Create a table unless it exists: column names to SQL types as this database spells them."""
+
+    @abstractmethod
+    def insert(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Insert rows that all have the same columns; all of them or none."""
+
+    @abstractmethod
+    def select(
+        self,
+        table: str,
+        columns: Sequence[str] | None = None,
+        where: Mapping[str, Any] | None = None,
+        order_by: str | None = None,
+        limit: int | None = None,
+    ) -> list[dict[str, Any]]:
+        """Return matching rows as dictionaries of the wanted columns (all by default)."""
+
+    @abstractmethod
+    def update(self, table: str, values: Mapping[str, Any], where: Mapping[str, Any]) -> int:
+        """Set columns of the matching rows; return how many matched. An empty `where` is an error."""
+
+    @abstractmethod
+    def delete(self, table: str, where: Mapping[str, Any]) -> int:
+        """Delete the matching rows; return how many. An empty `where` is an error."""
+
+    @abstractmethod
+    def transaction(self) -> AbstractContextManager[None]:
+        """Join this thread's verbs into one transaction: committed at the end, rolled back on an error."""
+
+    @abstractmethod
+    def ping(self) -> None:
+        """Make a round trip to the database."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close all connections; the object is not used afterwards."""
+
+
+class ImageDatabase(ABC):
+    """The truth about faces, and the history that copies of it follow.
+
+    Each committed change to faces carries a number of one counter; numbers appear in commit order, so
+    whoever has seen number n has seen all that is at or below n. Threads and lifetime as for
+    DatabaseCRUD; every method raises DatabaseUnavailable where the database is away.
+    """
+
+    @abstractmethod
+    def prepare(self) -> None:
+        """Make or migrate the tables, once however many processes ask at the same time.
+
+        Raises:
+            ForeignTable: IMAGE_DATASET exists and is another program's.
+        """
+
+    @abstractmethod
+    def database_id(self) -> str:
+        """The UUID that was drawn when the tables were made."""
+
+    @abstractmethod
+    def add_faces(self, faces: Sequence[NewFace], model_id: str) -> list[int]:
+        """Store faces in one transaction; return their ids in order. All or none are stored."""
+
+    @abstractmethod
+    def get_faces(self, ids: Sequence[int]) -> dict[int, StoredFace]:
+        """Return the stored faces among `ids`; unknown ids are left out."""
+
+    @abstractmethod
+    def newest_change(self) -> int:
+        """The number of the newest committed change, 0 where there is none."""
+
+    @abstractmethod
+    def changes_after(self, number: int, model_id: str) -> Iterator[list[FaceChange]]:
+        """Yield this model's changes above `number` in order, in batches, without holding them all."""
+
+    @abstractmethod
+    def ping(self) -> None:
+        """Make a round trip to the database."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close all connections; the object is not used afterwards."""
+
+
+class FaceIndex(ABC):
+    """Finds the nearest gallery faces of one model; a copy of the database that can be thrown away.
+
+    Lives as long as its process. Any thread may call it; processes of one host share the copy.
+    """
+
+    @abstractmethod
+    def catch_up(self, database: ImageDatabase) -> None:
+        """Take over every change that the database committed before this call."""
+
+    @abstractmethod
+    def search(
+        self, embeddings: NDArray[np.float32], k: int, tolerance: float
+    ) -> list[list[Match]]:
+        """Return for each probe its k nearest faces with distance <= tolerance.
+
+        Exact: the ids and order of a scan of all vectors in float64, nearest first, ties by lower id.
+
+        Args:
+            embeddings: float32 of shape (probes, dimension).
+            k: 1 to 1000.
+            tolerance: largest Euclidean distance, compared unrounded.
+        """
+
+    @abstractmethod
+    def count(self) -> int:
+        """How many faces the copy holds."""
+
+    @abstractmethod
+    def ping(self) -> None:
+        """Raise where the copy cannot be read or written."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release the copy; the object is not used afterwards."""
+
+
+class WorkerPool(ABC):
+    """Runs picklable tasks side by side.
+
+    Lives as long as its process; child processes start at the first work and end with `close`, or with
+    the process that made them, however it ends. Any thread may call it; calls share the children.
+    """
+
+    @property
+    @abstractmethod
+    def processes(self) -> int:
+        """How many tasks run at the same time at most."""
+
+    @abstractmethod
+    def map(self, task: Callable[[T], R], items: Iterable[T]) -> Iterator[Outcome[R]]:
+        """Yield the outcome of `task(item)` for each item, in the order of the items.
+
+        Items are taken as room becomes free, so a long iterable is never whole in memory. A task that
+        raises, dies with its process or exceeds its time becomes an Outcome with that error, and
+        costs no other item anything. A closed iterator abandons what is left.
+
+        Args:
+            task: a module-level callable or a picklable object.
+        """
+
+    @abstractmethod
+    def ping(self) -> None:
+        """Raise where tasks cannot be run."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End the children within a few seconds; waiting calls get Unavailable."""
+
+
+class API(ABC):
+    """What the service does, free of HTTP: a database and an encoder behind four verbs.
+
+    Lives as long as its process. Any thread may call it. Every method raises an error of
+    `facesearch.errors`, and DatabaseUnavailable where the database is away.
+    """
+
+    @abstractmethod
+    def search_faces(
+        self, photo: bytes, file_name: str, k: int, tolerance: float | None
+    ) -> list[ProbeFace]:
+        """Return the photo's faces from left to right, each with its nearest known faces.
+
+        Args:
+            photo: an encoded image file.
+            file_name: the name that the client gave; never opened.
+            k: how many matches per face at most, 1 to 1000.
+            tolerance: largest Euclidean distance, 0 to 2; None takes the model's.
+        """
+
+    @abstractmethod
+    def add_face(self, photo: bytes, file_name: str) -> AddedFace:
+        """Store the largest face of a photo.
+
+        Raises:
+            NoFaceFound: the photo has none.
+        """
+
+    @abstractmethod
+    def add_faces_in_bulk(self, archive: BinaryIO) -> BulkReport:
+        """Store the largest face of every photo in a zip.
+
+        Args:
+            archive: a seekable binary file.
+        """
+
+    @abstractmethod
+    def get_face_info(self, face_id: int) -> StoredFace:
+        """Return what is stored about a face.
+
+        Raises:
+            FaceNotFound: there is no such face.
+        """
+
+    @abstractmethod
+    def open(self) -> None:
+        """Prepare the database where it can be reached; called once, before the first request."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release everything in reverse order of making; called once."""

@@ -1,0 +1,216 @@
+"""The frozen values that travel between the rooms.
+
+Boxes and sizes are in pixels of the upright photo; x grows to the right, y downwards. Embeddings are
+float32 arrays. Records hold no connection and no file, and may be shared between threads.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facesearch.errors import FacesearchError
+
+Embedding = NDArray[np.float32]
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A face's rectangle in pixels of the upright photo; it may reach past the photo's edge.
+
+    Args:
+        top, left: the first row and column inside.
+        bottom, right: the last row and column inside, as dlib counts.
+    """
+
+    top: int
+    right: int
+    bottom: int
+    left: int
+
+    @property
+    def width(self) -> int:
+        return self.right - self.left + 1
+
+    @property
+    def height(self) -> int:
+        return self.bottom - self.top + 1
+
+    @property
+    def area(self) -> int:
+        return self.width * self.height
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """Where a photo was taken, in degrees (WGS 84); south and west are negative."""
+
+    latitude: float
+    longitude: float
+
+
+@dataclass(frozen=True, slots=True)
+class PhotoInfo:
+    """What is known of a photo besides its pixels.
+
+    `width` and `height` are those of the upright photo. `taken_at` is ISO 8601 without a zone unless
+    the camera wrote one.
+    """
+
+    file_name: str
+    width: int
+    height: int
+    taken_at: str | None = None
+    location: Location | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """One face that a detector found; a higher `score` means a surer one."""
+
+    box: Box
+    score: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Face:
+    """A detected face with its embedding, float32 of shape (dimension,)."""
+
+    box: Box
+    embedding: Embedding
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EncodedPhoto:
+    """The faces of one photo from left to right.
+
+    `faces_found` counts what was detected, and exceeds `len(faces)` where only the largest face was
+    asked for.
+    """
+
+    info: PhotoInfo
+    faces: tuple[Face, ...]
+    faces_found: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NewFace:
+    """A face on its way into the database."""
+
+    person_name: str
+    version: str
+    photo: PhotoInfo
+    face: Face
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFace:
+    """A face as the database knows it, without its embedding.
+
+    `added_at` is in UTC.
+    """
+
+    id: int
+    person_name: str
+    version: str
+    photo: PhotoInfo
+    box: Box
+    model_id: str
+    dimension: int
+    added_at: datetime
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FaceChange:
+    """One entry of the database's history of faces: a face that was added under `number`."""
+
+    number: int
+    face_id: int
+    embedding: Embedding
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A gallery face and its unrounded Euclidean distance to the probe, computed in float64."""
+
+    face_id: int
+    distance: float
+
+
+@dataclass(frozen=True, slots=True)
+class NamedMatch:
+    """A match with the name of its person."""
+
+    face_id: int
+    person_name: str
+    distance: float
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeFace:
+    """One face of a probe photo with its matches, nearest first."""
+
+    box: Box
+    matches: tuple[NamedMatch, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AddedFace:
+    """The outcome of one enrolment."""
+
+    id: int
+    person_name: str
+    box: Box
+    faces_found: int
+
+
+@dataclass(frozen=True, slots=True)
+class FileReport:
+    """What became of one entry of a zip.
+
+    `status` is one of inserted, no_face, failed, skipped; `reason` is a sentence for all but the first.
+    """
+
+    path: str
+    status: str
+    id: int | None = None
+    person_name: str | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BulkReport:
+    """The outcome of a bulk enrolment: one report per entry, in the archive's order."""
+
+    files: tuple[FileReport, ...]
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """How many files ended in each status."""
+        totals = {"inserted": 0, "no_face": 0, "failed": 0, "skipped": 0}
+        for report in self.files:
+            totals[report.status] += 1
+        return totals
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome(Generic[R]):
+    """What a task of a pool came to: its value, or the error that took the value's place."""
+
+    value: R | None = None
+    error: FacesearchError | None = None
+
+    def unwrap(self) -> R:
+        """Return the value.
+
+        Raises:
+            FacesearchError: the task's error, where there is one.
+        """
+        if self.error is not None:
+            raise self.error
+        return self.value  # type: ignore[return-value]  # an R that is None is a value too
