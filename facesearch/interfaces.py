@@ -16,7 +16,6 @@ from facesearch.records import (
     AddedFace,
     BulkReport,
     Detection,
-    Embedding,
     EncodedPhoto,
     Face,
     FaceChange,
@@ -205,9 +204,7 @@ class FaceIndex(ABC):
         """Take over every change that the database committed before this call."""
 
     @abstractmethod
-    def search(
-        self, embeddings: NDArray[np.float32], k: int, tolerance: float
-    ) -> list[list[Match]]:
+    def search(self, embeddings: NDArray[np.float32], k: int, tolerance: float) -> list[list[Match]]:
         """Return for each probe its k nearest faces with distance <= tolerance.
 
         Exact: the ids and order of a scan of all vectors in float64, nearest first, ties by lower id.
@@ -272,9 +269,7 @@ class API(ABC):
     """
 
     @abstractmethod
-    def search_faces(
-        self, photo: bytes, file_name: str, k: int, tolerance: float | None
-    ) -> list[ProbeFace]:
+    def search_faces(self, photo: bytes, file_name: str, k: int, tolerance: float | None) -> list[ProbeFace]:
         """Return the photo's faces from left to right, each with its nearest known faces.
 
         Args:
