@@ -70,6 +70,14 @@ class PhotoInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class PhotoFile:
+    """An encoded image file as a client sent it; the name is a label, never opened."""
+
+    file_name: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Detection:
     """One face that a detector found; a higher `score` means a surer one."""
 

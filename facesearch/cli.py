@@ -1,0 +1,39 @@
+"""The commands of `python3 -m facesearch`."""
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from facesearch import __version__
+from facesearch.config import load_settings
+from facesearch.errors import FacesearchError
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, package_name="facesearch")
+def main() -> None:
+    """Find known faces in photos."""
+
+
+@main.command()
+@click.option("--host", help="Address to listen on.  [default: from config.json]")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port.  [default: from config.json]")
+@click.option("--workers", type=click.IntRange(1, 256), help="Processes.  [default: from config.json]")
+def serve(host: str | None, port: int | None, workers: int | None) -> None:
+    """Start the service with gunicorn; ^C ends it."""
+    for name, value in (("HOST", host), ("PORT", port), ("WORKERS", workers)):
+        if value is not None:
+            os.environ[f"FACESEARCH_SERVER__{name}"] = str(value)
+    try:
+        load_settings()
+    except FacesearchError as error:
+        raise click.ClickException(error.message) from None
+    # gunicorn takes this process over, so that signals reach it as they would reach us. The folder
+    # that it looks for app.py and gunicorn.conf.py in is the project's, wherever it was called from.
+    command = [sys.executable, "-m", "gunicorn", "--chdir", str(PROJECT_ROOT)]
+    command += ["--config", str(PROJECT_ROOT / "gunicorn.conf.py"), "app:app"]
+    os.execv(command[0], command)

@@ -1,0 +1,101 @@
+"""The four routes that other code already speaks."""
+
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar
+
+import anyio
+from fastapi import APIRouter, File, Form, Query, Request, UploadFile
+from fastapi.responses import JSONResponse
+
+from facesearch.errors import InvalidParameter
+from facesearch.interfaces import API
+from facesearch.web import answers
+from facesearch.web.envelope import ok
+
+R = TypeVar("R")
+
+router = APIRouter()
+
+Photo = Annotated[UploadFile, File(description="An image file.")]
+Archive = Annotated[UploadFile, File(description="A zip of image files.")]
+
+
+@router.post("/search_faces", include_in_schema=False)
+@router.post("/search_faces/", summary="Find the known faces nearest to each face of a photo")
+async def search_faces(
+    request: Request,
+    file: Photo,
+    k: Annotated[str, Query(description="Matches per face at most, 1 to 1000.")] = "1",
+    tolerance: Annotated[
+        str | None, Query(description="Largest distance, 0 to 2; by default the model's.")
+    ] = None,
+) -> JSONResponse:
+    """Faces from left to right, matches nearest first; a photo without a face has no matches."""
+    wanted, largest_distance = _whole_number("k", k), _tolerance(tolerance)
+
+    def work(api: API) -> Any:
+        return api.search_faces(file.file.read(), file.filename or "", wanted, largest_distance)
+
+    return ok(*answers.searched(await _run(request, work)))
+
+
+@router.post("/add_face", include_in_schema=False)
+@router.post("/add_face/", summary="Store the largest face of a photo")
+async def add_face(request: Request, file: Photo) -> JSONResponse:
+    """The person is named by the file's name: `Aaron_Eckhart_0001.jpg` is Aaron Eckhart."""
+
+    def work(api: API) -> Any:
+        return api.add_face(file.file.read(), file.filename or "")
+
+    return ok(*answers.added(await _run(request, work)))
+
+
+@router.post("/add_faces_in_bulk", include_in_schema=False)
+@router.post("/add_faces_in_bulk/", summary="Store the largest face of every photo in a zip")
+async def add_faces_in_bulk(request: Request, file: Archive) -> JSONResponse:
+    """Says of each file what became of it; one broken file never costs the others."""
+    report = await _run(request, lambda api: api.add_faces_in_bulk(file.file), bulk=True)
+    return ok(*answers.added_in_bulk(report))
+
+
+@router.post("/get_face_info", include_in_schema=False)
+@router.post("/get_face_info/", summary="Tell what is stored about a face")
+async def get_face_info(
+    request: Request,
+    image_id: Annotated[str | None, Form(description="The face's id.")] = None,
+    face_id: Annotated[str | None, Form(description="The same under its newer name.")] = None,
+    api_key: Annotated[str | None, Form(description="Accepted and ignored.")] = None,
+) -> JSONResponse:
+    """Takes the id as `image_id` or `face_id`."""
+    if image_id and face_id and image_id != face_id:
+        raise InvalidParameter("image_id and face_id name different faces.")
+    text = image_id or face_id
+    if not text:
+        raise InvalidParameter("image_id is missing.")
+    wanted = _whole_number("image_id", text)
+    return ok(answers.info(await _run(request, lambda api: api.get_face_info(wanted))))
+
+
+async def _run(request: Request, work: Callable[[API], R], *, bulk: bool = False) -> R:
+    """Call the synchronous API in a thread; bulks have threads of their own, so searches go on."""
+    state = request.app.state
+    limiter = state.bulk_threads if bulk else state.threads
+    return await anyio.to_thread.run_sync(work, state.api, limiter=limiter)
+
+
+def _whole_number(name: str, text: str) -> int:
+    # int() alone would take "1_000" and other alphabets' digits, and a long text costs it seconds.
+    digits = text.strip().removesuffix("/")
+    if not (digits.isascii() and digits.removeprefix("-").isdigit() and len(digits) < 20):
+        raise InvalidParameter(f"{name} must be a whole number.")
+    return int(digits)
+
+
+def _tolerance(text: str | None) -> float | None:
+    # Old examples end their URL in a slash, behind the last parameter.
+    if text is None:
+        return None
+    try:
+        return float(text.strip().removesuffix("/"))
+    except ValueError:
+        raise InvalidParameter("tolerance must be a number.") from None

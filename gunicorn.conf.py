@@ -1,0 +1,28 @@
+"""What gunicorn takes for granted here; its command line overrides each line.
+
+`python3 -m gunicorn app:app` reads this file by itself. Host, port and the number of workers come
+from config.json.
+"""
+
+import sys
+
+from facesearch.config import load_settings
+from facesearch.errors import InvalidConfig
+
+try:
+    _server = load_settings().server
+except InvalidConfig as error:
+    sys.exit(error.message)
+
+bind = f"[{_server.host}]:{_server.port}" if ":" in _server.host else f"{_server.host}:{_server.port}"
+workers = _server.workers
+worker_class = "uvicorn_worker.UvicornWorker"
+
+# A worker beats while its requests run in threads, so this catches a process that hangs, not a long bulk.
+timeout = 60
+# How long requests in work may take to end after SIGTERM.
+graceful_timeout = 30
+keepalive = 5
+
+# Each worker imports the application by itself: threads, connections and models do not survive a fork.
+preload_app = False
