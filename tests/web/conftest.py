@@ -1,0 +1,94 @@
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import BinaryIO
+
+import pytest
+from starlette.testclient import TestClient
+
+from facesearch.config import LimitSettings, Settings
+from facesearch.errors import FacesearchError
+from facesearch.interfaces import API
+from facesearch.records import (
+    AddedFace,
+    Box,
+    BulkReport,
+    FileReport,
+    Location,
+    NamedMatch,
+    PhotoInfo,
+    ProbeFace,
+    StoredFace,
+)
+from facesearch.web import create_app
+
+BOX = Box(top=10, right=109, bottom=109, left=10)
+
+
+class FakeAPI(API):
+    """Answers from a script, and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[object, ...]] = []
+        self.error: BaseException | None = None
+        self.faces: list[ProbeFace] = [
+            ProbeFace(BOX, (NamedMatch(7, "Aaron Eckhart", 0.12345678), NamedMatch(3, "Ana", 0.6))),
+            ProbeFace(BOX, ()),
+        ]
+        self.taken_at: str | None = "2003-04-05T10:11:12"
+        self.location: Location | None = Location(1.5, -2.5)
+        self.is_open = False
+
+    def _called(self, *call: object) -> None:
+        assert self.is_open
+        self.calls.append(call)
+        if self.error:
+            raise self.error
+
+    def search_faces(self, photo: bytes, file_name: str, k: int, tolerance: float | None) -> list[ProbeFace]:
+        self._called("search", photo, file_name, k, tolerance)
+        return self.faces
+
+    def add_face(self, photo: bytes, file_name: str) -> AddedFace:
+        self._called("add", photo, file_name)
+        return AddedFace(7, "Aaron Eckhart", BOX, faces_found=2)
+
+    def add_faces_in_bulk(self, archive: BinaryIO) -> BulkReport:
+        self._called("bulk", archive.read())
+        return BulkReport(
+            (
+                FileReport("a.jpg", "inserted", 8, "Ana"),
+                FileReport("b.jpg", "no_face", reason="No face was found in the photo."),
+            )
+        )
+
+    def get_face_info(self, face_id: int) -> StoredFace:
+        self._called("info", face_id)
+        photo = PhotoInfo("Aaron_Eckhart_0001.jpg", 250, 240, self.taken_at, self.location)
+        added_at = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+        return StoredFace(face_id, "Aaron Eckhart", "0001", photo, BOX, "model", 128, added_at)
+
+    def open(self) -> None:
+        self.is_open = True
+        if isinstance(self.error, FacesearchError):
+            raise self.error
+
+    def close(self) -> None:
+        self.is_open = False
+
+
+@pytest.fixture
+def api() -> FakeAPI:
+    return FakeAPI()
+
+
+@pytest.fixture
+def settings() -> Settings:
+    return Settings(limits=LimitSettings(photo_bytes=100_000, zip_bytes=300_000))
+
+
+@pytest.fixture
+def client(api: FakeAPI, settings: Settings) -> Iterator[TestClient]:
+    app = create_app(lambda: settings, lambda _: api)
+    with TestClient(app, raise_server_exceptions=False) as client:
+        yield client
+    assert not api.is_open

@@ -1,0 +1,154 @@
+import pytest
+from starlette.testclient import TestClient
+
+from facesearch.errors import FaceNotFound
+from tests.web.conftest import FakeAPI
+
+PHOTO = {"file": ("Aaron_Eckhart_0001.jpg", b"photo", "image/jpeg")}
+BOX = {"top": 10, "right": 109, "bottom": 109, "left": 10}
+
+
+def test_a_search_answers_matches_per_face_and_the_boxes_beside_them(client: TestClient) -> None:
+    answer = client.post("/search_faces/?k=5&tolerance=0.6", files=PHOTO)
+    assert answer.status_code == 200
+    matches = [
+        {"id": 7, "person_name": "Aaron Eckhart", "distance": 0.123457},
+        {"id": 3, "person_name": "Ana", "distance": 0.6},
+    ]
+    assert answer.json() == {
+        "status": "OK",
+        "body": {"matches": {"face1": matches, "face2": []}},
+        "result": {"faces": [{"box": BOX, "matches": matches}, {"box": BOX, "matches": []}]},
+    }
+
+
+def test_a_photo_without_a_face_has_no_matches(client: TestClient, api: FakeAPI) -> None:
+    api.faces = []
+    answer = client.post("/search_faces/", files=PHOTO)
+    assert answer.status_code == 200
+    assert answer.json() == {"status": "OK", "body": {"matches": {}}, "result": {"faces": []}}
+
+
+@pytest.mark.parametrize(
+    ("query", "k", "tolerance"),
+    [
+        ("", 1, None),
+        ("?k=5", 5, None),
+        ("?k=1000&tolerance=0", 1000, 0.0),
+        ("?k=5&tolerance=0.6/", 5, 0.6),
+        ("?tolerance=0.6&k=5/", 5, 0.6),
+        ("?tolerance=2", 1, 2.0),
+    ],
+)
+def test_the_parameters_of_a_search_reach_the_api(
+    client: TestClient, api: FakeAPI, query: str, k: int, tolerance: float | None
+) -> None:
+    assert client.post(f"/search_faces/{query}", files=PHOTO).status_code == 200
+    assert api.calls == [("search", b"photo", "Aaron_Eckhart_0001.jpg", k, tolerance)]
+
+
+@pytest.mark.parametrize(
+    "query", ["k=five", "k=", "k=1.5", "k=1_0", "k=٣", "k=" + "9" * 5000, "tolerance=wide", "tolerance="]
+)
+def test_a_parameter_that_is_no_number_is_refused_by_name(
+    client: TestClient, api: FakeAPI, query: str
+) -> None:
+    answer = client.post(f"/search_faces/?{query}", files=PHOTO)
+    assert answer.status_code == 400
+    assert query.partition("=")[0] in answer.json()["body"]
+    assert not api.calls
+
+
+def test_an_enrolment_answers_a_sentence_and_the_face(client: TestClient, api: FakeAPI) -> None:
+    answer = client.post("/add_face/", files=PHOTO)
+    assert answer.json() == {
+        "status": "OK",
+        "body": "Added Aaron Eckhart with id 7. It is the largest of 2 faces in the photo.",
+        "result": {"id": 7, "person_name": "Aaron Eckhart", "box": BOX, "faces_found": 2},
+    }
+    assert api.calls == [("add", b"photo", "Aaron_Eckhart_0001.jpg")]
+
+
+def test_a_bulk_answers_counts_and_a_report_per_file(client: TestClient, api: FakeAPI) -> None:
+    answer = client.post("/add_faces_in_bulk/", files={"file": ("faces.zip", b"zip")})
+    assert answer.json()["body"] == "Inserted 1 images in database."
+    result = answer.json()["result"]
+    assert {key: result[key] for key in ("inserted", "no_face", "failed", "skipped")} == {
+        "inserted": 1,
+        "no_face": 1,
+        "failed": 0,
+        "skipped": 0,
+    }
+    assert result["files"][1] == {
+        "file": "b.jpg",
+        "status": "no_face",
+        "id": None,
+        "person_name": None,
+        "reason": "No face was found in the photo.",
+    }
+    assert api.calls == [("bulk", b"zip")]
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"api_key": "", "image_id": "7"},
+        {"image_id": "7"},
+        {"face_id": "7"},
+        {"api_key": "anything", "face_id": "7", "image_id": "7"},
+        {"image_id": "7/"},
+    ],
+)
+def test_information_is_found_by_either_name_of_the_id(
+    client: TestClient, api: FakeAPI, form: dict[str, str]
+) -> None:
+    answer = client.post("/get_face_info/", data=form)
+    assert answer.status_code == 200
+    assert answer.json() == {
+        "status": "OK",
+        "body": {
+            "id": 7,
+            "person_name": "Aaron Eckhart",
+            "version": "0001",
+            "date": "2003-04-05T10:11:12",
+            "date and time": "2003-04-05T10:11:12",
+            "location": {"latitude": 1.5, "longitude": -2.5},
+            "file_name": "Aaron_Eckhart_0001.jpg",
+            "size": {"width": 250, "height": 240},
+            "box": BOX,
+            "model": "model",
+            "dimension": 128,
+            "added_at": "2026-01-02T03:04:05+00:00",
+        },
+    }
+    assert api.calls == [("info", 7)]
+
+
+def test_multipart_fields_do_as_well(client: TestClient, api: FakeAPI) -> None:
+    fields = {"api_key": (None, ""), "image_id": (None, "7")}
+    assert client.post("/get_face_info/", files=fields).status_code == 200
+
+
+def test_what_a_photo_does_not_tell_is_null(client: TestClient, api: FakeAPI) -> None:
+    api.taken_at = api.location = None
+    body = client.post("/get_face_info/", data={"image_id": "7"}).json()["body"]
+    assert (body["date"], body["date and time"], body["location"]) == (None, None, None)
+
+
+@pytest.mark.parametrize("form", [{}, {"image_id": ""}, {"image_id": "x"}, {"image_id": "1", "face_id": "2"}])
+def test_an_id_that_cannot_be_used_is_refused(client: TestClient, form: dict[str, str]) -> None:
+    answer = client.post("/get_face_info/", data=form)
+    assert answer.status_code == 400
+    assert answer.json()["status"] == "ERROR"
+
+
+def test_an_unknown_id_is_404(client: TestClient, api: FakeAPI) -> None:
+    api.error = FaceNotFound("There is no face with id 7.")
+    answer = client.post("/get_face_info/", data={"image_id": "7"})
+    assert answer.status_code == 404
+    assert answer.json()["body"] == "There is no face with id 7."
+
+
+@pytest.mark.parametrize("route", ["/search_faces", "/add_face", "/add_faces_in_bulk"])
+def test_a_route_answers_without_its_last_slash_too(client: TestClient, route: str) -> None:
+    assert client.post(route, files=PHOTO, follow_redirects=False).status_code == 200
