@@ -1,0 +1,41 @@
+"""SQL databases behind the ports DatabaseCRUD and ImageDatabase.
+
+`open_image_database` is what `bootstrap` calls. The classes are reached through this package without
+being loaded by it: SQLAlchemy and the drivers are imported when the first database is made.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from facesearch.databases.factory import open_image_database
+
+if TYPE_CHECKING:
+    from facesearch.databases.faces import SQLImageDatabase
+    from facesearch.databases.mysql import MySQLDatabase, MySQLImageDatabase
+    from facesearch.databases.sql import SQLDatabase
+    from facesearch.databases.sqlite import SQLiteDatabase, SQLiteImageDatabase
+
+__all__ = [
+    "MySQLDatabase",
+    "MySQLImageDatabase",
+    "SQLDatabase",
+    "SQLImageDatabase",
+    "SQLiteDatabase",
+    "SQLiteImageDatabase",
+    "open_image_database",
+]
+
+_HOMES = {
+    "MySQLDatabase": "mysql",
+    "MySQLImageDatabase": "mysql",
+    "SQLDatabase": "sql",
+    "SQLImageDatabase": "faces",
+    "SQLiteDatabase": "sqlite",
+    "SQLiteImageDatabase": "sqlite",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,0 +1,34 @@
+"""Makes the image database that the settings name."""
+
+from facesearch.config import Settings
+from facesearch.errors import InvalidConfig
+from facesearch.interfaces import ImageDatabase
+
+SQLITE_FILE = "facesearch.db"
+
+
+def open_image_database(settings: Settings) -> ImageDatabase:
+    """Return the database that the settings name, without connecting to it.
+
+    Call it before anything loads dlib or ONNX Runtime: the MySQL driver has to be loaded first, and
+    that happens here where the engine is mysql. The embedded database lies in `data_dir`, which is made
+    for its owner alone where it is missing.
+
+    Raises:
+        InvalidConfig: `data_dir` cannot be made, or the driver cannot be loaded.
+    """
+    if settings.database.engine == "mysql":
+        from facesearch.databases.mysql import MySQLImageDatabase  # noqa: PLC0415  loads SQLAlchemy
+
+        return MySQLImageDatabase(settings.database)
+    from facesearch.databases.sqlite import SQLiteImageDatabase  # noqa: PLC0415  loads SQLAlchemy
+
+    try:
+        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidConfig(f"data_dir: the folder cannot be made: {error.strerror}.") from None
+    return SQLiteImageDatabase(
+        settings.data_dir / SQLITE_FILE,
+        connections=settings.database.connections,
+        wait_s=settings.database.wait_s,
+    )

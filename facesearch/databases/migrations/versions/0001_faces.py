@@ -1,0 +1,76 @@
+"""Faces, the counter of their changes, and the database's own id.
+
+MySQL commits each statement of a migration by itself, so one that was cut short is run again: every
+step here leaves alone what is there.
+"""
+
+import uuid
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects import mysql
+from sqlalchemy.sql import quoted_name
+
+revision = "0001"
+down_revision = None
+
+MYSQL = {
+    "mysql_engine": "InnoDB",
+    "mysql_charset": "utf8mb4",
+    "mysql_collate": "utf8mb4_bin",
+    "mariadb_engine": "InnoDB",
+    "mariadb_charset": "utf8mb4",
+    "mariadb_collate": "utf8mb4_bin",
+}
+BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+MOMENT = sa.DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
+
+
+def column(name: str, *arguments: object, nullable: bool = False, **options: object) -> sa.Column[object]:
+    """Return a column that is always quoted and, unless told, never NULL."""
+    return sa.Column(quoted_name(name, quote=True), *arguments, nullable=nullable, **options)  # type: ignore[arg-type]
+
+
+def upgrade() -> None:
+    """Make the tables of faces and of state, and the row of state."""
+    op.create_table(
+        "IMAGE_DATASET",
+        column("id", BIG, primary_key=True, autoincrement=True),
+        column("person_name", sa.String(255)),
+        column("version", sa.String(255)),
+        column("file_name", sa.String(1024)),
+        column("photo_width", sa.Integer()),
+        column("photo_height", sa.Integer()),
+        column("box_top", sa.Integer()),
+        column("box_right", sa.Integer()),
+        column("box_bottom", sa.Integer()),
+        column("box_left", sa.Integer()),
+        column("taken_at", sa.String(40), nullable=True),
+        column("latitude", sa.Double(), nullable=True),
+        column("longitude", sa.Double(), nullable=True),
+        column("model_id", sa.String(64)),
+        column("dimension", sa.Integer()),
+        column("vector", sa.VARBINARY(4096).with_variant(sa.LargeBinary(), "sqlite")),
+        column("change_number", BIG),
+        column("added_at", MOMENT),
+        sa.Index("IMAGE_DATASET_change", "change_number", unique=True),
+        sa.Index("IMAGE_DATASET_model_change", "model_id", "change_number"),
+        # SQLite would give the id of a deleted face to the next one.
+        sqlite_autoincrement=True,
+        if_not_exists=True,
+        **MYSQL,
+    )
+    op.create_table(
+        "FACESEARCH_STATE",
+        column("id", sa.Integer(), primary_key=True, autoincrement=False),
+        column("database_id", sa.String(36)),
+        column("newest_change", BIG),
+        if_not_exists=True,
+        **MYSQL,
+    )
+    state = sa.table(
+        "FACESEARCH_STATE", *(sa.column(name) for name in ("id", "database_id", "newest_change"))
+    )
+    connection = op.get_bind()
+    if connection.execute(sa.select(state.c.id)).first() is None:
+        connection.execute(sa.insert(state).values(id=1, database_id=str(uuid.uuid4()), newest_change=0))

@@ -1,0 +1,130 @@
+"""Faces as rows of IMAGE_DATASET and back. Pure functions, safe from any thread."""
+
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from facesearch.databases.statements import is_unicode
+from facesearch.databases.tables import (
+    FILE_NAME_WIDTH,
+    MAX_DIMENSION,
+    MODEL_ID_WIDTH,
+    NAME_WIDTH,
+    TAKEN_AT_WIDTH,
+)
+from facesearch.errors import Conflict, InvalidParameter
+from facesearch.records import Box, Embedding, FaceChange, Location, NewFace, PhotoInfo, StoredFace
+
+FACE_COLUMNS = [
+    "id",
+    "person_name",
+    "version",
+    "file_name",
+    "photo_width",
+    "photo_height",
+    "box_top",
+    "box_right",
+    "box_bottom",
+    "box_left",
+    "taken_at",
+    "latitude",
+    "longitude",
+    "model_id",
+    "dimension",
+    "added_at",
+]
+CHANGE_COLUMNS = ["change_number", "id", "dimension", "vector"]
+
+_INT32 = range(-(2**31), 2**31)
+
+
+def row_of(face: NewFace, model_id: str, added_at: datetime) -> dict[str, Any]:
+    """Return a face's row without its change number; `added_at` is UTC without a zone.
+
+    Raises:
+        InvalidParameter: a text is too long, or a number or the embedding cannot be stored.
+    """
+    photo, box, place = face.photo, face.face.box, face.photo.location
+    row = {
+        "person_name": _text(face.person_name, NAME_WIDTH, "person's name"),
+        "version": _text(face.version, NAME_WIDTH, "version"),
+        "file_name": _text(photo.file_name, FILE_NAME_WIDTH, "file's name"),
+        "taken_at": None if photo.taken_at is None else _text(photo.taken_at, TAKEN_AT_WIDTH, "photo's date"),
+        "latitude": None if place is None else _degrees(place.latitude, 90),
+        "longitude": None if place is None else _degrees(place.longitude, 180),
+        "model_id": _text(model_id, MODEL_ID_WIDTH, "model's id"),
+        "dimension": face.face.embedding.size,
+        "vector": vector_of(face.face.embedding),
+        "added_at": added_at,
+    }
+    sizes = {
+        "photo_width": photo.width,
+        "photo_height": photo.height,
+        "box_top": box.top,
+        "box_right": box.right,
+        "box_bottom": box.bottom,
+        "box_left": box.left,
+    }
+    if not all(value in _INT32 for value in sizes.values()):
+        raise InvalidParameter("A size or a box is out of range.")
+    return {**row, **{name: int(value) for name, value in sizes.items()}}
+
+
+def face_of(row: Mapping[str, Any]) -> StoredFace:
+    """Return the record of a row with FACE_COLUMNS."""
+    latitude, longitude = row["latitude"], row["longitude"]
+    place = None if latitude is None or longitude is None else Location(latitude, longitude)
+    return StoredFace(
+        id=row["id"],
+        person_name=row["person_name"],
+        version=row["version"],
+        photo=PhotoInfo(row["file_name"], row["photo_width"], row["photo_height"], row["taken_at"], place),
+        box=Box(row["box_top"], row["box_right"], row["box_bottom"], row["box_left"]),
+        model_id=row["model_id"],
+        dimension=row["dimension"],
+        added_at=row["added_at"].replace(tzinfo=UTC),
+    )
+
+
+def change_of(row: Mapping[str, Any]) -> FaceChange:
+    """Return the record of a row with CHANGE_COLUMNS; its embedding is float32 and read-only.
+
+    Raises:
+        Conflict: the vector's length is not its dimension's.
+    """
+    vector = row["vector"]
+    if not isinstance(vector, bytes) or len(vector) != 4 * row["dimension"]:
+        raise Conflict(f"The stored vector of face {row['id']} is damaged.")
+    return FaceChange(row["change_number"], row["id"], np.frombuffer(vector, "<f4"))
+
+
+def vector_of(embedding: Embedding) -> bytes:
+    """Return an embedding as little-endian float32 bytes.
+
+    Raises:
+        InvalidParameter: it is not one row of 1 to 1,024 finite numbers.
+    """
+    if embedding.ndim != 1 or not 1 <= embedding.size <= MAX_DIMENSION:
+        raise InvalidParameter(f"An embedding has 1 to {MAX_DIMENSION} numbers.")
+    with np.errstate(over="ignore"):
+        vector = embedding.astype("<f4")
+    if not np.isfinite(vector).all():
+        raise InvalidParameter("An embedding has finite numbers.")
+    return vector.tobytes()
+
+
+def _text(text: str, width: int, what: str) -> str:
+    if len(text) > width:
+        raise InvalidParameter(f"The {what} has more than {width} characters.")
+    if not is_unicode(text):
+        raise InvalidParameter(f"The {what} is not valid Unicode.")
+    return text
+
+
+def _degrees(value: float, limit: int) -> float:
+    if not (math.isfinite(value) and abs(value) <= limit):
+        raise InvalidParameter("A place is outside the globe.")
+    return float(value)
