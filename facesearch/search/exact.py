@@ -1,0 +1,230 @@
+"""The exact index: the shared matrix, kept level with the database, and searched row by row."""
+
+import hashlib
+import logging
+import re
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facesearch.errors import InvalidParameter, ModelMismatch, Unavailable
+from facesearch.interfaces import FaceIndex, ImageDatabase, WorkerPool
+from facesearch.records import Match, Outcome
+from facesearch.search.following import bring_level
+from facesearch.search.layout import BLOCK_ROWS, Damaged
+from facesearch.search.locking import exclusive_lock, probe_writable
+from facesearch.search.matrix import SharedMatrix
+from facesearch.search.scan import scan
+from facesearch.search.slices import Slice, scan_slice
+from facesearch.search.snapshot import Snapshot
+from facesearch.search.topk import TopK
+
+MAX_K = 1000
+
+_log = logging.getLogger(__name__)
+
+
+class ExactIndex(FaceIndex):
+    """Searches all vectors of one model exactly; lives as long as its process.
+
+    Any thread may call it. Each process makes its own; all that share `directory` share the copy, and
+    one at a time appends to it. Not to be carried over a fork: it holds locks and a mapping, so make it
+    after a server has forked its workers. A search reads a snapshot and waits for nobody.
+
+    Args:
+        directory: where the copies of this host lie; made where it is missing.
+        pool: spreads the search over processes from `parallel_from` rows on.
+        block_rows: rows per block of a file that is made anew.
+        lock_wait_s: how long to wait for another process that is writing, such as a first build.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        model_id: str,
+        dimension: int,
+        pool: WorkerPool,
+        parallel_from: int,
+        *,
+        block_rows: int = BLOCK_ROWS,
+        lock_wait_s: float = 30.0,
+    ) -> None:
+        name = _file_name(model_id)
+        self._directory = directory
+        self._lock_path = directory / f"{name}.lock"
+        self._matrix = SharedMatrix(directory / name, model_id, dimension, block_rows)
+        self._model_id = model_id
+        self._dimension = dimension
+        self._pool = pool
+        self._parallel_from = parallel_from
+        self._lock_wait_s = lock_wait_s
+        self._writing = threading.Lock()
+        self._swapping = threading.Lock()
+        self._held: Snapshot | None = None
+        self._database: tuple[ImageDatabase, str] | None = None
+
+    def catch_up(self, database: ImageDatabase) -> None:
+        """Take over every change that the database committed before this call.
+
+        Where nothing is new this costs one short query of the database and takes no lock between
+        processes. A copy that is damaged, another database's, or ahead of the database (which was then
+        restored from a backup) is built anew, and the log says why.
+
+        Raises:
+            Unavailable: the copy cannot be written, or another process keeps it too long.
+            DatabaseUnavailable: the database is away.
+        """
+        held = self._held  # before the question, so that a lower answer proves a restored database
+        try:
+            latest: Snapshot | None = self._matrix.snapshot()
+        except (Damaged, OSError):
+            latest = None  # said and mended below, by one process
+        newest = database.newest_change()
+        database_id = self._id_of(database)
+        if latest is None or not _is_level(latest, database_id, newest):
+            latest = self._follow(database)
+        self._hold(latest, forced=held is not None and newest < held.last_number)
+
+    def search(self, embeddings: NDArray[np.float32], k: int, tolerance: float) -> list[list[Match]]:
+        """Return for each probe its k nearest faces with distance <= tolerance, as of the last catch-up.
+
+        Without one it answers from the copy as it lies there, or nothing where there is none.
+
+        Raises:
+            InvalidParameter: k or tolerance is out of range.
+            ModelMismatch: the probes have another dimension.
+            Unavailable: another program has cut the copy; the next catch-up mends it.
+        """
+        if not 1 <= k <= MAX_K:
+            raise InvalidParameter(f"k must be from 1 to {MAX_K}.")
+        if not tolerance >= 0:
+            raise InvalidParameter("tolerance must be 0 or more.")
+        probes = np.ascontiguousarray(embeddings, np.float32)
+        if probes.ndim != 2 or probes.shape[1] != self._dimension:
+            raise ModelMismatch(f"Probes need vectors of {self._dimension} numbers.")
+        snapshot = self._held or self._open_lazily()
+        if snapshot is None or not len(probes):
+            return [[] for _ in probes]
+        if snapshot.file.is_cut(snapshot.count):
+            raise Unavailable("The search index is being built anew.")
+        found = None
+        if snapshot.count >= self._parallel_from and self._pool.processes > 1:
+            found = self._scan_in_pool(snapshot, probes, k, tolerance)
+        if found is None:
+            found = scan(snapshot.rows(0, snapshot.count), probes, k, tolerance)
+        return [[Match(face_id, distance) for distance, face_id in pairs] for pairs in found]
+
+    def count(self) -> int:
+        """How many faces the copy held at the last catch-up."""
+        snapshot = self._held or self._open_lazily()
+        return snapshot.faces if snapshot else 0
+
+    def ping(self) -> None:
+        """Raise where the copy cannot be read or written; waits for nobody.
+
+        Raises:
+            Unavailable: it cannot; the log names the reason.
+        """
+        with self._failures_told():
+            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            probe_writable(self._lock_path)
+            with suppress(Damaged):  # the next catch-up mends it
+                self._matrix.snapshot()
+
+    def close(self) -> None:
+        """Release the copy; a search that still runs keeps its own hold until it is done."""
+        self._held = None
+
+    def _id_of(self, database: ImageDatabase) -> str:
+        known = self._database
+        if known is None or known[0] is not database:
+            known = self._database = (database, database.database_id())
+        return known[1]
+
+    def _hold(self, latest: Snapshot, *, forced: bool) -> None:
+        """Let searches read a snapshot, unless another thread holds one that covers more by now."""
+        with self._swapping:
+            held = self._held
+            if held is not None and not forced:
+                same = held.database_id == latest.database_id
+                if same and held.last_number > latest.last_number:
+                    return
+            self._held = latest
+
+    def _open_lazily(self) -> Snapshot | None:
+        try:
+            latest = self._matrix.snapshot()
+        except (Damaged, OSError):
+            return None
+        self._hold(latest, forced=False)
+        return latest
+
+    def _follow(self, database: ImageDatabase) -> Snapshot:
+        """Bring the file up to the database's newest change; one thread of one process at a time."""
+        with self._exclusive():
+            latest = bring_level(self._matrix, database)
+        self._database = (database, latest.database_id)
+        return latest
+
+    @contextmanager
+    def _exclusive(self) -> Iterator[None]:
+        """Exclude the threads of this process first, then the other processes."""
+        if not self._writing.acquire(timeout=self._lock_wait_s):
+            raise Unavailable("The search index is busy being written.")
+        try:
+            with self._failures_told():
+                self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+                with exclusive_lock(self._lock_path, self._lock_wait_s):
+                    yield
+        finally:
+            self._writing.release()
+
+    @contextmanager
+    def _failures_told(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            _log.error("The search index cannot be read or written: %s.", error.strerror or error)
+            raise Unavailable("The search index cannot be read or written.") from None
+
+    def _scan_in_pool(
+        self, snapshot: Snapshot, probes: NDArray[np.float32], k: int, tolerance: float
+    ) -> list[list[tuple[float, int]]] | None:
+        """Scan slices in the pool's processes and merge them; None where the pool cannot."""
+        bounds = [snapshot.count * part // self._pool.processes for part in range(self._pool.processes + 1)]
+        generation = snapshot.file.header.generation
+        slices = [
+            Slice(self._matrix.path, generation, first, last, probes, k, tolerance)
+            for first, last in pairwise(bounds)
+            if first < last
+        ]
+        try:
+            return _merged(self._pool.map(scan_slice, slices), len(probes), k)
+        except Unavailable as error:
+            _log.warning("A search ran in one process instead of the pool's: %s", error.message)
+            return None
+
+
+def _merged(
+    outcomes: Iterable[Outcome[list[list[tuple[float, int]]]]], probes: int, k: int
+) -> list[list[tuple[float, int]]]:
+    heaps = [TopK(k) for _ in range(probes)]
+    for outcome in outcomes:
+        for heap, pairs in zip(heaps, outcome.unwrap(), strict=True):
+            heap.merge(pairs)
+    return [heap.sorted() for heap in heaps]
+
+
+def _is_level(snapshot: Snapshot, database_id: str, newest: int) -> bool:
+    return snapshot.database_id == database_id and snapshot.last_number == newest
+
+
+def _file_name(model_id: str) -> str:
+    """A file name for any model id: what is legible of it, and a digest that tells all apart."""
+    legible = re.sub(r"[^A-Za-z0-9._-]+", "-", model_id)[:40]
+    return f"{legible}-{hashlib.sha256(model_id.encode()).hexdigest()[:12]}.matrix"

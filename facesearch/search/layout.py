@@ -1,0 +1,198 @@
+"""The bytes of the shared matrix: header, published word, and blocks of columns.
+
+    0       magic, format version, length and checksum of the header text, the text (JSON)
+    4096    the published word: how many rows there are, with a check of its own
+    8192    blocks of `block_rows` rows each: a seal, then one array per column, to a multiple of 4096
+
+A row belongs to one entry of the database's history, in the order of the change numbers, and is never
+changed. Each row has a checksum; a full block has a seal, the checksum of all its bytes, that is
+faster to confirm. Numbers are little-endian. The header names the columns with their offsets; a format
+with further columns has another version, and a file of any other version is built anew.
+"""
+
+import json
+import zlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+MAGIC = b"\x89faces\r\n"
+VERSION = 1
+PAGE_BYTES = 4096
+PUBLISHED_AT = PAGE_BYTES
+BLOCKS_AT = 2 * PAGE_BYTES
+BLOCK_ROWS = 4096
+
+FACE = 1
+"""Kind of row: a face that was added under the row's change number."""
+MARKER = 2
+"""Kind of row: no face; every change up to the row's number is covered, the newest are other models'."""
+
+_PREAMBLE = np.dtype([("magic", "S8"), ("version", "<u4"), ("length", "<u4"), ("crc", "<u4")])
+_SEAL_BYTES = 64
+_COUNT_BITS = 40
+
+
+class Damaged(Exception):
+    """The file cannot be used; the message says why. Never leaves this room."""
+
+
+class Missing(Damaged):
+    """There is no file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """Whose vectors a file holds; `generation` is drawn anew for every file that is made."""
+
+    model_id: str
+    dimension: int
+    database_id: str
+    generation: str
+    block_rows: int = BLOCK_ROWS
+
+    def to_bytes(self) -> bytes:
+        """Return the header as it stands at the beginning of a file.
+
+        Raises:
+            ValueError: the names are too long for one page.
+        """
+        text = json.dumps(asdict(self) | {"columns": Layout.of(self).table()}).encode()
+        preamble = np.zeros((), _PREAMBLE)
+        preamble["magic"], preamble["version"], preamble["length"] = MAGIC, VERSION, len(text)
+        preamble["crc"] = zlib.crc32(preamble.tobytes()[: -_PREAMBLE["crc"].itemsize] + text)
+        data = preamble.tobytes() + text
+        if len(data) > PAGE_BYTES:
+            raise ValueError("The name of the model or database is too long.")
+        return data
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "Header":
+        """Read the header from the first page of a file.
+
+        Raises:
+            Damaged: it is no header of this format.
+        """
+        size = _PREAMBLE.itemsize
+        if len(data) < size or data[: len(MAGIC)] != MAGIC:
+            raise Damaged("it does not begin as such a file does")
+        preamble = np.frombuffer(data[:size], _PREAMBLE)[0]
+        if preamble["version"] != VERSION:
+            raise Damaged(f"its format has version {preamble['version']}, not {VERSION}")
+        text = data[size : size + int(preamble["length"])]
+        checked = data[: size - _PREAMBLE["crc"].itemsize] + text
+        if len(text) != preamble["length"] or zlib.crc32(checked) != preamble["crc"]:
+            raise Damaged("the header's checksum does not match")
+        try:
+            values = json.loads(text)
+            columns = values.pop("columns")
+            header = cls(**values)
+            expected = Layout.of(header).table()
+        except (KeyError, TypeError, ValueError, AttributeError):
+            raise Damaged("the header's text is not of this format") from None
+        if columns != expected:
+            raise Damaged("it has other columns")
+        return header
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where the columns of a block lie.
+
+    Columns: `number` and `face_id` int64; `kind` uint32, FACE or MARKER; `person` uint32, 0 until
+    persons have numbers; `square` float32, the vector's squared norm; `vector` float32 (dimension,);
+    `crc` uint32 of the row's other columns in this order. 0 is no kind, so that a row of zeros is
+    damage.
+    """
+
+    dimension: int
+    block_rows: int
+    offsets: Mapping[str, int]
+    block_bytes: int
+
+    @classmethod
+    def of(cls, header: Header) -> "Layout":
+        """Return the layout that a header implies."""
+        record = record_type(header.dimension)
+        offsets, at = {}, _SEAL_BYTES
+        for name in record.names or ():
+            offsets[name] = at
+            at = _round_up(at + record[name].itemsize * header.block_rows, _SEAL_BYTES)
+        return cls(header.dimension, header.block_rows, offsets, _round_up(at, PAGE_BYTES))
+
+    def table(self) -> list[list[Any]]:
+        """The columns as the header states them: name, type, offset in the block."""
+        record = record_type(self.dimension)
+        return [[name, record[name].base.str, offset] for name, offset in self.offsets.items()]
+
+    def column(self, buffer: Any, name: str, blocks: int) -> NDArray[Any]:
+        """A column of a mapped file, without a copy: (blocks, block_rows) or (..., dimension)."""
+        kind = record_type(self.dimension)[name]
+        shape: tuple[int, ...] = (blocks, self.block_rows, *kind.shape)
+        inner = (kind.itemsize, *((kind.base.itemsize,) if kind.shape else ()))
+        at = BLOCKS_AT + self.offsets[name]
+        return np.ndarray(shape, kind.base, buffer, at, (self.block_bytes, *inner))
+
+    def file_bytes(self, rows: int) -> int:
+        """The size of a file with as many whole blocks as the rows need."""
+        return BLOCKS_AT + -(-rows // self.block_rows) * self.block_bytes
+
+    def blocks_in(self, file_bytes: int) -> int:
+        """How many whole blocks a file of this size has."""
+        return max(0, file_bytes - BLOCKS_AT) // self.block_bytes
+
+
+def record_type(dimension: int) -> np.dtype[np.void]:
+    """One row as a packed record; its last field is the checksum of the others."""
+    return np.dtype(
+        [
+            ("number", "<i8"),
+            ("face_id", "<i8"),
+            ("kind", "<u4"),
+            ("person", "<u4"),
+            ("square", "<f4"),
+            ("vector", "<f4", (dimension,)),
+            ("crc", "<u4"),
+        ]
+    )
+
+
+def row_checksums(records: NDArray[np.void]) -> NDArray[np.uint32]:
+    """The checksum that belongs to each packed record."""
+    size = records.dtype.itemsize
+    data = memoryview(np.ascontiguousarray(records).tobytes())
+    body = size - 4
+    return np.array([zlib.crc32(data[at : at + body]) for at in range(0, len(data), size)], np.uint32)
+
+
+def seal_of(block: bytes | memoryview) -> int:
+    """The seal that belongs to a full block: the checksum of all but the seal's own place."""
+    return zlib.crc32(block[_SEAL_BYTES:])
+
+
+def encode_count(rows: int, generation: str) -> int:
+    """The published word for so many rows: 40 bits of count below 24 bits that check them."""
+    return _check_of(rows, generation) << _COUNT_BITS | rows
+
+
+def decode_count(word: int, generation: str) -> int:
+    """The number of rows that a published word states.
+
+    Raises:
+        Damaged: the word's two parts contradict each other.
+    """
+    rows = word & ((1 << _COUNT_BITS) - 1)
+    if word >> _COUNT_BITS != _check_of(rows, generation):
+        raise Damaged("the number of rows does not match its check")
+    return rows
+
+
+def _check_of(rows: int, generation: str) -> int:
+    return zlib.crc32(f"{generation}:{rows}".encode()) & 0xFFFFFF
+
+
+def _round_up(value: int, step: int) -> int:
+    return -(-value // step) * step

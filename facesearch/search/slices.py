@@ -1,0 +1,56 @@
+"""A search in slices: what a pool's process does with its part of the rows."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facesearch.errors import Unavailable
+from facesearch.search.layout import Damaged
+from facesearch.search.scan import scan
+from facesearch.search.snapshot import MappedFile, Snapshot
+
+_mapped: dict[str, MappedFile] = {}
+"""The files that this process has mapped for slices; one per model, replaced when a newer is asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """Rows first to last, the latter excluded, of one file, and what to look for; picklable.
+
+    `generation` is that of the file whose rows the asking process has confirmed.
+    """
+
+    path: Path
+    generation: str
+    first: int
+    last: int
+    probes: NDArray[np.float32]
+    k: int
+    tolerance: float
+
+
+def scan_slice(wanted: Slice) -> list[list[tuple[float, int]]]:
+    """Scan one slice; return as `scan` does. Runs in any process of the host that can read the file.
+
+    Raises:
+        Unavailable: the file has been replaced or cut since it was confirmed.
+    """
+    file = _mapping(wanted)
+    if file.header.generation != wanted.generation or file.is_cut(wanted.last):
+        raise Unavailable("The search index was replaced meanwhile.")
+    rows = Snapshot(file, wanted.last).rows(wanted.first, wanted.last)
+    return scan(rows, wanted.probes, wanted.k, wanted.tolerance)
+
+
+def _mapping(wanted: Slice) -> MappedFile:
+    key = str(wanted.path)
+    file = _mapped.get(key)
+    if file is None or file.header.generation != wanted.generation or file.capacity < wanted.last:
+        try:
+            file = MappedFile(wanted.path)
+        except (Damaged, OSError):
+            raise Unavailable("The search index was replaced meanwhile.") from None
+        _mapped[key] = file
+    return file

@@ -1,0 +1,66 @@
+"""The k nearest of what was offered: a bounded min-heap whose root is the worst that is kept."""
+
+import heapq
+import math
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class TopK:
+    """Keeps the k smallest (distance, id) pairs; lives for one probe of one search, in one thread.
+
+    Python's heap has its smallest element at the root, so pairs are kept negated: the root is the
+    greatest distance and, among equal ones, the greatest id. Nothing is dropped for being worse than
+    the root before k pairs are held.
+
+    Args:
+        k: how many pairs are kept at most; at least 1.
+        tolerance: pairs with a greater distance are not taken; NaN distances never are.
+    """
+
+    __slots__ = ("_heap", "_k", "_tolerance")
+
+    def __init__(self, k: int, tolerance: float = math.inf) -> None:
+        self._k = k
+        self._tolerance = tolerance
+        self._heap: list[tuple[float, int]] = []
+
+    def __len__(self) -> int:
+        return len(self._heap)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether k pairs are held, so that the worst of them bounds what may still enter."""
+        return len(self._heap) == self._k
+
+    @property
+    def limit(self) -> float:
+        """The greatest distance that may still enter; a pair at this very distance may, by its id."""
+        return min(self._tolerance, -self._heap[0][0]) if self.is_full else self._tolerance
+
+    def push(self, distance: float, face_id: int) -> None:
+        """Offer one pair."""
+        if not distance <= self._tolerance:
+            return
+        if len(self._heap) < self._k:
+            heapq.heappush(self._heap, (-distance, -face_id))
+        else:
+            heapq.heappushpop(self._heap, (-distance, -face_id))
+
+    def push_many(self, distances: NDArray[np.float64], face_ids: NDArray[np.int64]) -> None:
+        """Offer pairs, the nearest first, so that the rest are refused sooner."""
+        for at in np.argsort(distances):
+            if not distances[at] <= self.limit:
+                break  # NaN is sorted to the end, so nothing that could enter follows
+            self.push(float(distances[at]), int(face_ids[at]))
+
+    def merge(self, pairs: Iterable[tuple[float, int]]) -> None:
+        """Offer the sorted pairs of another heap, such as that of another slice."""
+        for distance, face_id in pairs:
+            self.push(distance, face_id)
+
+    def sorted(self) -> list[tuple[float, int]]:
+        """The pairs that are held, nearest first, ties by lower id."""
+        return [(-distance, -face_id) for distance, face_id in sorted(self._heap, reverse=True)]
