@@ -26,3 +26,6 @@ keepalive = 5
 
 # Each worker imports the application by itself: threads, connections and models do not survive a fork.
 preload_app = False
+
+# A socket in the home folder that could stop the service; nobody asked for it.
+control_socket_disable = True

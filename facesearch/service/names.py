@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 _NAME_AND_VERSION = re.compile(r"(?P<name>.+)_(?P<version>\d{4})", re.DOTALL)
 
 # Cameras number their files the same way; theirs is a counter and not a person (DCF, JEITA CP-3461).
-_CAMERA_PREFIXES = frozenset({"img", "_mg", "dsc", "_dsc", "dscn", "dscf", "pict", "mvi", "pxl", "sam"})
+_CAMERA_PREFIXES = frozenset({"img", "_mg", "dsc", "_dsc", "dscn", "dscf", "pict", "mvi", "pxl"})
 
 
 def person_and_version(path: str, only_top_folder: str | None = None) -> tuple[str, str]:
