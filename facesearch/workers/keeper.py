@@ -131,6 +131,7 @@ class Keeper:
         for task, packed in crew.listen() if crew is not None else ():
             self._desk.answer(task, packed)
             self._losses = 0
+            self._gave_up_at = -BROKEN_S
 
     def _enforce_limits(self) -> None:
         crew = self.crew

@@ -6,13 +6,13 @@ loss the supervisor reports it, kills what is left and ends; the server starts a
 It never unpickles tasks, so it stays small and cannot be hurt by them.
 """
 
-import multiprocessing
 import os
 import queue
 import threading
+import time
 from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnContext, SpawnProcess
 from multiprocessing.pool import Pool
-from multiprocessing.process import BaseProcess
 from typing import Any
 
 from facesearch.workers import child
@@ -38,11 +38,11 @@ def supervise(handle: int, parent: int, processes: int) -> None:
     # The main thread must not block in sending: it reads, so that the server never blocks for long either.
     sender = threading.Thread(target=_send_all, args=(connection, outbox), daemon=True)
     sender.start()
-    context = multiprocessing.get_context("spawn")
+    context = _LimitedContext(processes)
     starts, starts_writer = context.Pipe(duplex=False)
-    # Children are made by this thread, and by one of the Pool in place of others; both stay (see die_with).
-    pool = context.Pool(processes, child.enter, (os.getpid(), starts_writer))
-    children = multiprocessing.active_children()
+    # Made by this thread, which stays until the end (see die_with).
+    pool = Pool(processes, child.enter, (os.getpid(), starts_writer), context=context)
+    children = context.children
     asked = _serve(connection, starts, pool, children, outbox)
     outbox.put(None)
     if not asked or not _end_gently(pool):
@@ -50,11 +50,26 @@ def supervise(handle: int, parent: int, processes: int) -> None:
         _end_at_once(children)
 
 
+class _LimitedContext(SpawnContext):
+    """Makes a Pool's first children, and none in place of one that is lost: the Pool ends with it."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__()
+        self.children: list[SpawnProcess] = []
+        self._limit = limit
+
+    def Process(self, *args: Any, **kwargs: Any) -> SpawnProcess:  # type: ignore[override]  # a method, not a class
+        if len(self.children) == self._limit:
+            raise SystemExit  # ends the Pool's thread that asks, without a word
+        self.children.append(SpawnProcess(*args, **kwargs))
+        return self.children[-1]
+
+
 def _serve(
     connection: "Connection[Report, Work | None]",
     starts: "Connection[Any, Started]",
     pool: Pool,
-    children: list[BaseProcess],
+    children: list[SpawnProcess],
     outbox: "queue.SimpleQueue[Report | None]",
 ) -> bool:
     """Pass work in and reports out; return whether the server asked for the end of an idle pool."""
@@ -99,13 +114,16 @@ def _send_all(
             return  # the server is gone; the main thread sees it too
 
 
-def _exits(children: list[BaseProcess]) -> tuple[tuple[int, int | None], ...]:
-    exits = []
-    for process in children:
-        if wait([process.sentinel], timeout=0):
-            process.join(FAREWELL_S)  # the Pool's own thread may be collecting it at this moment
-            exits.append((process.pid or 0, process.exitcode))
-    return tuple(exits)
+def _exits(children: list[SpawnProcess]) -> tuple[tuple[int, int | None], ...]:
+    return tuple((each.pid or 0, _exit_code(each)) for each in children if wait([each.sentinel], timeout=0))
+
+
+def _exit_code(process: SpawnProcess) -> int | None:
+    # Where the Pool's own thread collects the child at this moment, the code is there a little later.
+    end = time.monotonic() + FAREWELL_S
+    while process.exitcode is None and time.monotonic() < end:
+        time.sleep(0.001)
+    return process.exitcode
 
 
 def _end_gently(pool: Pool) -> bool:
@@ -117,7 +135,7 @@ def _end_gently(pool: Pool) -> bool:
     return not joiner.is_alive()
 
 
-def _end_at_once(children: list[BaseProcess]) -> None:
+def _end_at_once(children: list[SpawnProcess]) -> None:
     for process in children:
         process.kill()
     for process in children:

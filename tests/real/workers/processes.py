@@ -1,0 +1,49 @@
+"""Finds the processes of a test in /proc by a mark in their environment."""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+MARK = "FACESEARCHTEST_MARK"
+
+
+class MarkedProcesses:
+    """All processes that were started under one mark, whoever their parent is by now."""
+
+    def __init__(self, mark: str) -> None:
+        self._mark = f"{MARK}={mark}".encode()
+
+    def all(self) -> dict[int, str]:
+        """Return the command line of each, by pid; the test's own process is not among them."""
+        found = {}
+        for folder in Path("/proc").iterdir():
+            if folder.name.isdigit() and int(folder.name) != os.getpid():
+                try:
+                    if self._mark in (folder / "environ").read_bytes().split(b"\0"):
+                        found[int(folder.name)] = (folder / "cmdline").read_bytes().decode()
+                except OSError:
+                    continue  # it ended meanwhile
+        return found
+
+    def supervisors(self) -> list[int]:
+        return [pid for pid, line in self.all().items() if "supervise" in line]
+
+    def supervisor(self) -> int:
+        (pid,) = self.supervisors()
+        return pid
+
+    def children(self) -> list[int]:
+        return [pid for pid, line in self.all().items() if "spawn_main" in line]
+
+
+def wait_until(condition: Callable[[], bool], limit_s: float = 30.0) -> None:
+    """Look again until a condition holds.
+
+    Raises:
+        AssertionError: it did not within the limit.
+    """
+    end = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.01)
