@@ -3,7 +3,7 @@
     python3 -m docs.draw_match
 
 Starts a service on an empty database, enrols test_images/, searches with a photo of two people, and
-writes docs/match.png: the probe with its boxes, then the ranked matches with their distances.
+writes docs/match.jpg: the probe with its boxes, then the ranked matches with their distances.
 """
 
 import io
@@ -81,10 +81,12 @@ def main() -> None:
         colour, box = COLOURS[number % len(COLOURS)], face["box"]
         corners = [box["left"] + MARGIN, box["top"] + MARGIN, box["right"] + MARGIN, box["bottom"] + MARGIN]
         draw.rectangle(corners, outline=colour, width=4)
-        draw.text((corners[0] + 8, corners[1] + 6), f"face{number + 1}", colour, large)
+        tag = (corners[0], corners[1] - 24, corners[0] + 58, corners[1])
+        draw.rectangle(tag, fill=colour)
+        draw.text((tag[0] + 6, tag[1] + 2), f"face{number + 1}", PAPER, large)
         top = MARGIN + number * row_height
         left = probe.width + 3 * MARGIN
-        draw.text((left, top - 4), f"face{number + 1}: nearest known faces", colour, large)
+        draw.text((left, top - 4), f"face{number + 1}: nearest known faces, by distance", colour, large)
         for rank, match in enumerate(face["matches"]):
             x, y = left + rank * (TILE + MARGIN), top + 24
             tile = tile_of(*enrolled[match["id"]])
@@ -97,7 +99,7 @@ def main() -> None:
             draw.text(
                 (x, y + TILE + 20), f"{match['distance']:.3f}{verdict}", INK if near else "#8a8a8a", small
             )
-    sheet.save(PROJECT_ROOT / "docs" / "match.png", optimize=True)
+    sheet.save(PROJECT_ROOT / "docs" / "match.jpg", quality=88)
 
 
 if __name__ == "__main__":
