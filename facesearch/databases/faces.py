@@ -9,9 +9,9 @@ from typing import Any
 from sqlalchemy import Connection, Engine
 
 from facesearch.databases import migrate
-from facesearch.databases.rows import CHANGE_COLUMNS, FACE_COLUMNS, change_of, face_of, row_of
+from facesearch.databases.rows import CHANGE_COLUMNS, FACE_COLUMNS, changes_of, face_of, row_of
 from facesearch.databases.sql import SQLDatabase
-from facesearch.databases.tables import FACES, SCHEMA_VERSION, STATE
+from facesearch.databases.tables import FACES, MODELS, SCHEMA_VERSION, STATE
 from facesearch.errors import Conflict, InvalidParameter, ModelMismatch
 from facesearch.interfaces import ImageDatabase
 from facesearch.records import FaceChange, NewFace, StoredFace
@@ -123,22 +123,25 @@ class SQLImageDatabase(SQLDatabase, ImageDatabase):
         return found
 
     def changes_after(self, number: int, model_id: str) -> Iterator[list[FaceChange]]:
-        """Yield this model's changes above `number` in order, at most 2,000 at a time.
+        """Yield this model's changes from above `number` to the newest, in order, at most 2,000 at a time.
 
-        No connection is held between two batches, and faces that are added meanwhile may be among them.
+        No connection is held between two batches. What is committed after the first one was asked for is
+        not among them.
 
         Raises:
             Conflict: a stored vector is damaged.
         """
-        self._ready()
-        while True:
-            where = {"model_id": model_id, "change_number >": number}
-            rows = self.select(FACES, CHANGE_COLUMNS, where, "change_number", CHANGES_A_BATCH)
+        newest = self.newest_change()
+        for start in range(max(number, 0), newest, CHANGES_A_BATCH):
+            # Bounded on both sides: with a limit instead, MariaDB may walk a model's whole index a batch.
+            where = {
+                "change_number >": start,
+                "change_number <=": min(start + CHANGES_A_BATCH, newest),
+                "model_id": model_id,
+            }
+            rows = self.select(FACES, CHANGE_COLUMNS, where, order_by="change_number")
             if rows:
-                yield [change_of(row) for row in rows]
-                number = rows[-1]["change_number"]
-            if len(rows) < CHANGES_A_BATCH:
-                return
+                yield changes_of(rows)
 
     def _ready(self) -> None:
         if not self._is_prepared:
@@ -152,13 +155,14 @@ class SQLImageDatabase(SQLDatabase, ImageDatabase):
         return rows[0][column]
 
     def _check_dimension(self, model_id: str, dimension: int) -> None:
-        """Refuse vectors of another length than the model's stored ones; called with the counter's lock."""
+        """Keep a model to the dimension of its first vectors; called with the counter's lock held."""
         if self._dimensions.get(model_id) == dimension:
             return
-        rows = self.select(FACES, ["dimension"], {"model_id": model_id}, limit=1)
-        if rows and rows[0]["dimension"] != dimension:
-            raise ModelMismatch(
-                f"The gallery's vectors have {rows[0]['dimension']} dimensions, these have {dimension}."
-            )
-        if rows:
+        rows = self.select(MODELS, ["dimension"], {"model_id": model_id})
+        if not rows:
+            self.insert(MODELS, [{"model_id": model_id, "dimension": dimension}])
+        elif rows[0]["dimension"] == dimension:
             self._dimensions[model_id] = dimension
+        else:
+            stored = rows[0]["dimension"]
+            raise ModelMismatch(f"The gallery's vectors have {stored} dimensions, these have {dimension}.")

@@ -1,13 +1,12 @@
 """Faces as rows of IMAGE_DATASET and back. Pure functions, safe from any thread."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 
-from facesearch.databases.statements import is_unicode
 from facesearch.databases.tables import (
     FILE_NAME_WIDTH,
     MAX_DIMENSION,
@@ -89,16 +88,22 @@ def face_of(row: Mapping[str, Any]) -> StoredFace:
     )
 
 
-def change_of(row: Mapping[str, Any]) -> FaceChange:
-    """Return the record of a row with CHANGE_COLUMNS; its embedding is float32 and read-only.
+def changes_of(rows: Sequence[Mapping[str, Any]]) -> list[FaceChange]:
+    """Return the records of one model's rows with CHANGE_COLUMNS, at least one.
+
+    The embeddings are float32, read-only, and rows of one array.
 
     Raises:
-        Conflict: the vector's length is not its dimension's.
+        Conflict: a vector's length is not its dimension's, or a dimension not that of the others.
     """
-    vector = row["vector"]
-    if not isinstance(vector, bytes) or len(vector) != 4 * row["dimension"]:
-        raise Conflict(f"The stored vector of face {row['id']} is damaged.")
-    return FaceChange(row["change_number"], row["id"], np.frombuffer(vector, "<f4"))
+    dimension = rows[0]["dimension"]
+    vectors = [row["vector"] for row in rows]
+    for row, vector in zip(rows, vectors, strict=True):
+        if row["dimension"] != dimension or len(vector) != 4 * dimension:
+            raise Conflict(f"The stored vector of face {row['id']} is damaged.")
+    matrix = np.frombuffer(b"".join(vectors), "<f4").astype(np.float32, copy=False)
+    numbers, ids = (row["change_number"] for row in rows), (row["id"] for row in rows)
+    return list(map(FaceChange, numbers, ids, matrix.reshape(len(rows), dimension)))
 
 
 def vector_of(embedding: Embedding) -> bytes:
@@ -119,8 +124,6 @@ def vector_of(embedding: Embedding) -> bytes:
 def _text(text: str, width: int, what: str) -> str:
     if len(text) > width:
         raise InvalidParameter(f"The {what} has more than {width} characters.")
-    if not is_unicode(text):
-        raise InvalidParameter(f"The {what} is not valid Unicode.")
     return text
 
 

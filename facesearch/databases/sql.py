@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from sqlalchemy import Connection, Engine, MetaData, Table, delete, event, insert, select, text, update
+from sqlalchemy import Connection, Engine, Float, MetaData, Table, delete, event, insert, select, text, update
 from sqlalchemy.exc import DBAPIError, NoSuchTableError, SQLAlchemyError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.sql import quoted_name
@@ -251,7 +251,7 @@ class SQLDatabase(DatabaseCRUD):
 
     def _reflected(self, name: str) -> Table:
         metadata = MetaData()
-        event.listen(metadata, "column_reflect", _quote_column)
+        event.listen(metadata, "column_reflect", _as_wanted)
         if 0 < len(name) <= MAX_NAME and name.isprintable():
             quoted = quoted_name(name, quote=True)
             with self._connection(writes=False) as connection, suppress(NoSuchTableError):
@@ -263,9 +263,12 @@ def _has(table: Table, columns: Sequence[str] | frozenset[str]) -> bool:
     return all(column in table.c for column in columns)
 
 
-def _quote_column(_inspector: Any, _table: Table, column: Any) -> None:
+def _as_wanted(_inspector: Any, _table: Table, column: Any) -> None:
     # Words become keywords: VECTOR is one since MySQL 9 and MariaDB 11.7.
     column["name"] = quoted_name(column["name"], quote=True)
+    if isinstance(column["type"], Float):
+        # SQLAlchemy reads MySQL's DOUBLE as a decimal of ten digits.
+        column["type"].asdecimal = False
 
 
 def _give_back(connection: Connection) -> None:

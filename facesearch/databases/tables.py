@@ -1,6 +1,7 @@
 """The names and widths of the tables, once. The migrations make them."""
 
 FACES = "IMAGE_DATASET"
+MODELS = "FACESEARCH_MODEL"
 STATE = "FACESEARCH_STATE"
 VERSIONS = "FACESEARCH_VERSION"
 

@@ -1,4 +1,4 @@
-"""Faces, the counter of their changes, and the database's own id.
+"""Faces, their models, the counter of their changes, and the database's own id.
 
 MySQL commits each statement of a migration by itself, so one that was cut short is run again: every
 step here leaves alone what is there.
@@ -32,7 +32,7 @@ def column(name: str, *arguments: object, nullable: bool = False, **options: obj
 
 
 def upgrade() -> None:
-    """Make the tables of faces and of state, and the row of state."""
+    """Make the tables of faces, models and state, and the row of state."""
     op.create_table(
         "IMAGE_DATASET",
         column("id", BIG, primary_key=True, autoincrement=True),
@@ -54,9 +54,15 @@ def upgrade() -> None:
         column("change_number", BIG),
         column("added_at", MOMENT),
         sa.Index("IMAGE_DATASET_change", "change_number", unique=True),
-        sa.Index("IMAGE_DATASET_model_change", "model_id", "change_number"),
         # SQLite would give the id of a deleted face to the next one.
         sqlite_autoincrement=True,
+        if_not_exists=True,
+        **MYSQL,
+    )
+    op.create_table(
+        "FACESEARCH_MODEL",
+        column("model_id", sa.String(64), primary_key=True),
+        column("dimension", sa.Integer()),
         if_not_exists=True,
         **MYSQL,
     )
