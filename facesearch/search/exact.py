@@ -139,6 +139,7 @@ class ExactIndex(FaceIndex):
     def close(self) -> None:
         """Release the copy; a search that still runs keeps its own hold until it is done."""
         self._held = None
+        self._matrix.release()
 
     def _id_of(self, database: ImageDatabase) -> str:
         known = self._database

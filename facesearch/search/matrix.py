@@ -75,6 +75,11 @@ class SharedMatrix:
             self._latest = latest
             return latest
 
+    def release(self) -> None:
+        """Let go of the mapping; snapshots that are in use keep theirs."""
+        with self._mutex:
+            self._latest = None
+
     def reset(self, database_id: str) -> None:
         """Put an empty file in the place of what is there.
 

@@ -40,26 +40,27 @@ class TopK:
         """The greatest distance that may still enter; a pair at this very distance may, by its id."""
         return min(self._tolerance, -self._heap[0][0]) if self.is_full else self._tolerance
 
-    def push(self, distance: float, face_id: int) -> None:
-        """Offer one pair."""
+    def push(self, distance: float, face_id: int) -> bool:
+        """Offer one pair; return whether it was taken. Where it was not, no worse one would be now."""
         if not distance <= self._tolerance:
-            return
+            return False
+        pair = (-distance, -face_id)
         if len(self._heap) < self._k:
-            heapq.heappush(self._heap, (-distance, -face_id))
-        else:
-            heapq.heappushpop(self._heap, (-distance, -face_id))
+            heapq.heappush(self._heap, pair)
+            return True
+        return heapq.heappushpop(self._heap, pair) != pair
 
     def push_many(self, distances: NDArray[np.float64], face_ids: NDArray[np.int64]) -> None:
-        """Offer pairs, the nearest first, so that the rest are refused sooner."""
-        for at in np.argsort(distances):
-            if not distances[at] <= self.limit:
-                break  # NaN is sorted to the end, so nothing that could enter follows
-            self.push(float(distances[at]), int(face_ids[at]))
+        """Offer pairs, the nearest first, so that the first refusal refuses all the rest."""
+        for at in np.lexsort((face_ids, distances)):  # NaN is sorted to the end
+            if not self.push(float(distances[at]), int(face_ids[at])):
+                break
 
     def merge(self, pairs: Iterable[tuple[float, int]]) -> None:
         """Offer the sorted pairs of another heap, such as that of another slice."""
         for distance, face_id in pairs:
-            self.push(distance, face_id)
+            if not self.push(distance, face_id):
+                break
 
     def sorted(self) -> list[tuple[float, int]]:
         """The pairs that are held, nearest first, ties by lower id."""

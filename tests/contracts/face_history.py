@@ -1,0 +1,97 @@
+"""A database that is nothing but a history, written as a test wants it."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facesearch.errors import DatabaseUnavailable
+from facesearch.interfaces import ImageDatabase
+from facesearch.records import FaceChange, Match, NewFace, StoredFace
+
+MODEL = "test-model"
+
+
+class FaceHistory(ImageDatabase):
+    """Holds changes in memory; lives as long as its test, and is no database to share between processes.
+
+    Ids are whatever the test says, so that they need not grow with the change numbers.
+    """
+
+    def __init__(self, identity: str = "00000000-0000-4000-8000-000000000001", batch: int = 500) -> None:
+        self.identity = identity
+        self.batch = batch
+        self.changes: list[tuple[str, FaceChange]] = []
+        self.newest = 0
+        self.is_away = False
+        self.streams = 0
+
+    def add(
+        self, vectors: NDArray[np.float32], ids: Sequence[int] | None = None, model_id: str = MODEL
+    ) -> None:
+        """Commit one change per vector; ids continue the change numbers where none are given."""
+        for at, vector in enumerate(vectors):
+            self.newest += 1
+            face_id = self.newest if ids is None else ids[at]
+            self.changes.append((model_id, FaceChange(self.newest, face_id, vector)))
+
+    def forget_after(self, number: int) -> None:
+        """Go back to an older state, as a restored backup does."""
+        self.changes = [(model, change) for model, change in self.changes if change.number <= number]
+        self.newest = number
+
+    def nearest(
+        self,
+        probes: NDArray[np.float32],
+        k: int,
+        tolerance: float,
+        *,
+        upto: int | None = None,
+        model_id: str = MODEL,
+    ) -> list[list[Match]]:
+        """The oracle: a plain scan in float64, unrounded against the tolerance, ties by lower id."""
+        end = self.newest if upto is None else upto
+        faces = [change for model, change in self.changes if model == model_id and change.number <= end]
+        ids = np.array([face.face_id for face in faces], np.int64)
+        rows = np.array([face.embedding for face in faces], np.float64).reshape(len(faces), -1)
+        answers: list[list[Match]] = []
+        for probe in probes.astype(np.float64):
+            if not faces:
+                answers.append([])
+                continue
+            with np.errstate(all="ignore"):
+                distances = np.sqrt(((rows - probe) ** 2).sum(axis=1))
+            order = [at for at in np.lexsort((ids, distances)) if distances[at] <= tolerance][:k]
+            answers.append([Match(int(ids[at]), float(distances[at])) for at in order])
+        return answers
+
+    def prepare(self) -> None:
+        pass
+
+    def database_id(self) -> str:
+        self.ping()
+        return self.identity
+
+    def add_faces(self, faces: Sequence[NewFace], model_id: str) -> list[int]:
+        raise NotImplementedError
+
+    def get_faces(self, ids: Sequence[int]) -> dict[int, StoredFace]:
+        raise NotImplementedError
+
+    def newest_change(self) -> int:
+        self.ping()
+        return self.newest
+
+    def changes_after(self, number: int, model_id: str) -> Iterator[list[FaceChange]]:
+        self.streams += 1
+        wanted = [c for model, c in self.changes if model == model_id and c.number > number]
+        for start in range(0, len(wanted), self.batch):
+            self.ping()
+            yield wanted[start : start + self.batch]
+
+    def ping(self) -> None:
+        if self.is_away:
+            raise DatabaseUnavailable
+
+    def close(self) -> None:
+        pass

@@ -1,0 +1,237 @@
+"""What every exact FaceIndex does, beside a plain scan in float64."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import closing
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from facesearch.errors import DatabaseUnavailable, Invalid, ModelMismatch
+from facesearch.interfaces import FaceIndex
+from facesearch.records import Match
+from tests.contracts.face_history import MODEL, FaceHistory
+
+DIMENSION = 16
+Make = Callable[[int], FaceIndex]
+
+
+def draw(rows: int, seed: int, dimension: int = DIMENSION, spread: float = 0.1) -> NDArray[np.float32]:
+    random = np.random.default_rng(seed)
+    return (0.3 + spread * random.standard_normal((rows, dimension))).astype(np.float32)
+
+
+class FaceIndexContract(ABC):
+    @pytest.fixture
+    @abstractmethod
+    def make(self) -> Make | Iterator[Make]:
+        """Return or yield a function from a dimension to a fresh, empty index of the model MODEL."""
+
+    @pytest.fixture
+    def index(self, make: Make) -> Iterator[FaceIndex]:
+        with closing(make(DIMENSION)) as index:
+            yield index
+
+    @pytest.fixture
+    def history(self) -> FaceHistory:
+        return FaceHistory()
+
+    def test_an_empty_gallery_matches_nothing(self, index: FaceIndex, history: FaceHistory) -> None:
+        index.catch_up(history)
+        assert index.search(draw(2, 1), 5, 2.0) == [[], []]
+        assert index.count() == 0
+
+    def test_no_probes_get_no_answers(self, index: FaceIndex, history: FaceHistory) -> None:
+        history.add(draw(3, 1))
+        index.catch_up(history)
+        assert index.search(draw(0, 1), 5, 2.0) == []
+
+    @pytest.mark.parametrize("order", ["as drawn", "nearest first", "farthest first"])
+    @pytest.mark.parametrize("k", [1, 2, 5, 63, 1000])
+    def test_answers_as_a_scan_in_float64(
+        self, index: FaceIndex, history: FaceHistory, k: int, order: str
+    ) -> None:
+        rows, probe = draw(5000, 2), draw(1, 3)
+        if order != "as drawn":
+            nearest = np.argsort(((rows - probe) ** 2).sum(axis=1))
+            rows = rows[nearest if order == "nearest first" else nearest[::-1]]
+        history.add(rows)
+        index.catch_up(history)
+        for tolerance in (0.0, 0.3, 0.5, 2.0):
+            assert index.search(probe, k, tolerance) == history.nearest(probe, k, tolerance)
+
+    def test_several_probes_are_answered_in_their_order(self, index: FaceIndex, history: FaceHistory) -> None:
+        history.add(draw(700, 4))
+        index.catch_up(history)
+        probes = draw(150, 5)
+        assert index.search(probes, 7, 0.6) == history.nearest(probes, 7, 0.6)
+
+    def test_fewer_faces_than_k_are_all_found(self, index: FaceIndex, history: FaceHistory) -> None:
+        history.add(draw(9, 6))
+        index.catch_up(history)
+        (found,) = index.search(draw(1, 7), 1000, 2.0)
+        assert found == history.nearest(draw(1, 7), 1000, 2.0)[0]
+        assert len(found) == 9
+
+    def test_equal_distances_are_ordered_by_lower_id(self, index: FaceIndex, history: FaceHistory) -> None:
+        rows = np.repeat(draw(3, 8), 40, axis=0)
+        ids = [int(i) for i in np.random.default_rng(9).permutation(120) + 1]
+        history.add(rows, ids)
+        index.catch_up(history)
+        for k in (1, 39, 41, 120):
+            assert index.search(rows[:1], k, 2.0) == history.nearest(rows[:1], k, 2.0)
+
+    def test_a_tie_across_blocks_goes_to_the_lower_id(self, index: FaceIndex, history: FaceHistory) -> None:
+        rows = draw(9000, 10)
+        rows[[5, 4500, 8999]] = rows[5]
+        history.add(rows, list(range(9000, 0, -1)))
+        index.catch_up(history)
+        assert index.search(rows[5:6], 2, 0.0) == [[Match(1, 0.0), Match(4500, 0.0)]]
+
+    def test_the_tolerance_itself_is_inside(self, index: FaceIndex, history: FaceHistory) -> None:
+        history.add(draw(50, 11))
+        index.catch_up(history)
+        probe = draw(1, 12)
+        ((*_, last),) = history.nearest(probe, 20, 2.0)
+        (inside,) = index.search(probe, 1000, last.distance)
+        (outside,) = index.search(probe, 1000, float(np.nextafter(last.distance, 0)))
+        assert (len(inside), len(outside)) == (20, 19)
+
+    def test_a_far_probe_is_ordered_as_exactly(self, index: FaceIndex, history: FaceHistory) -> None:
+        history.add(draw(5000, 13, spread=1e-4))
+        index.catch_up(history)
+        probe = draw(1, 14) + np.float32(1000)
+        assert index.search(probe, 50, 1e9) == history.nearest(probe, 50, 1e9)
+        assert index.search(probe, 50, 2.0) == [[]]
+
+    def test_rows_and_probes_of_any_size_are_met(self, index: FaceIndex, history: FaceHistory) -> None:
+        rows = draw(300, 15)
+        rows[::7] *= np.float32(1e-30)
+        rows[1::7] *= np.float32(1e30)
+        rows[2::7] = 0
+        history.add(rows)
+        index.catch_up(history)
+        for scale in (0.0, 1e-40, 1.0, 1e20, 1e38):
+            probe = (draw(1, 16).astype(np.float64) * scale).astype(np.float32)
+            for tolerance in (0.0, 2.0, np.inf):
+                assert index.search(probe, 20, tolerance) == history.nearest(probe, 20, tolerance)
+
+    def test_values_that_are_not_finite_match_nothing_and_hide_nothing(
+        self, index: FaceIndex, history: FaceHistory
+    ) -> None:
+        rows = draw(100, 17)
+        rows[10], rows[20, 3], rows[30, 0] = np.nan, np.inf, -np.inf
+        history.add(rows)
+        index.catch_up(history)
+        probes = draw(3, 18)
+        probes[1, 0], probes[2, 0] = np.nan, np.inf
+        assert index.search(probes, 200, 2.0) == history.nearest(probes, 200, 2.0)
+        assert len(index.search(probes, 200, 2.0)[0]) == 97
+
+    @settings(
+        max_examples=40,
+        deadline=None,
+        database=None,
+        # each example makes an index of its own, and each implementation is a class of its own
+        suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.differing_executors],
+    )
+    @given(data=st.data())
+    def test_near_ties_that_float32_would_confuse_are_told_apart(
+        self, make: Make, data: st.DataObject
+    ) -> None:
+        dimension = data.draw(st.integers(1, 5), "dimension")
+        steps = st.lists(st.integers(-3, 3), min_size=dimension, max_size=dimension)
+        base = data.draw(st.sampled_from([0.0, 0.25, 1.0, 100.0]), "base")
+        unit = data.draw(st.sampled_from([2.0**-22, 2.0**-12, 0.25]), "unit")
+        drawn = data.draw(st.lists(steps, min_size=1, max_size=40), "rows")
+        rows = (base + unit * np.array(drawn)).astype(np.float32)
+        probe = (base + unit * np.array([data.draw(steps, "probe")])).astype(np.float32)
+        ids = data.draw(st.permutations(range(1, len(rows) + 1)), "ids")
+        k = data.draw(st.sampled_from([1, 2, 3, 10, 1000]), "k")
+        tolerance = data.draw(st.sampled_from([0.0, unit, 2 * unit, 2.0]), "tolerance")
+        history = FaceHistory()
+        history.add(rows, ids)
+        with closing(make(dimension)) as index:
+            index.catch_up(history)
+            assert index.search(probe, k, tolerance) == history.nearest(probe, k, tolerance)
+
+    def test_faces_added_later_are_found_after_the_next_look(
+        self, index: FaceIndex, history: FaceHistory
+    ) -> None:
+        rows, probe = draw(400, 19), draw(1, 20)
+        for start in range(0, 400, 57):
+            history.add(rows[start : start + 57])
+            index.catch_up(history)
+            assert index.search(probe, 10, 2.0) == history.nearest(probe, 10, 2.0)
+            assert index.count() == len(history.changes)
+
+    def test_nothing_new_reads_no_history(self, index: FaceIndex, history: FaceHistory) -> None:
+        history.add(draw(3, 21))
+        history.add(draw(2, 22), model_id="another")
+        index.catch_up(history)
+        streams = history.streams
+        index.catch_up(history)
+        assert history.streams == streams
+
+    def test_other_models_faces_are_never_found(self, index: FaceIndex, history: FaceHistory) -> None:
+        for seed in range(6):
+            history.add(draw(5, 30 + seed), model_id="another" if seed % 2 else MODEL)
+            index.catch_up(history)
+            assert index.count() == 5 * (seed // 2 + 1)
+            blank = np.zeros((1, DIMENSION), np.float32)
+            assert index.search(blank, 100, 9.0) == history.nearest(blank, 100, 9.0)
+
+    def test_a_restored_database_is_followed_back(self, index: FaceIndex, history: FaceHistory) -> None:
+        history.add(draw(40, 23))
+        index.catch_up(history)
+        history.forget_after(10)
+        index.catch_up(history)
+        assert index.search(draw(1, 24), 100, 2.0) == history.nearest(draw(1, 24), 100, 2.0)
+        assert index.count() == 10
+
+    def test_a_restored_database_that_went_on_is_noticed(
+        self, index: FaceIndex, history: FaceHistory
+    ) -> None:
+        history.add(draw(40, 25))
+        index.catch_up(history)
+        history.forget_after(10)
+        history.add(draw(60, 26))
+        index.catch_up(history)
+        assert index.search(draw(1, 27), 100, 2.0) == history.nearest(draw(1, 27), 100, 2.0)
+
+    def test_another_database_replaces_what_was_there(self, index: FaceIndex, history: FaceHistory) -> None:
+        history.add(draw(40, 28))
+        index.catch_up(history)
+        other = FaceHistory("00000000-0000-4000-8000-000000000002")
+        other.add(draw(40, 29))
+        index.catch_up(other)
+        assert index.search(draw(1, 30), 100, 2.0) == other.nearest(draw(1, 30), 100, 2.0)
+
+    def test_a_database_that_is_away_is_an_error_and_leaves_the_copy(
+        self, index: FaceIndex, history: FaceHistory
+    ) -> None:
+        history.add(draw(40, 31))
+        index.catch_up(history)
+        history.is_away = True
+        with pytest.raises(DatabaseUnavailable):
+            index.catch_up(history)
+        assert index.search(draw(1, 32), 5, 2.0) == history.nearest(draw(1, 32), 5, 2.0)
+
+    @pytest.mark.parametrize(("k", "tolerance"), [(0, 0.6), (1001, 0.6), (1, -0.1), (1, float("nan"))])
+    def test_parameters_out_of_range_are_refused(self, index: FaceIndex, k: int, tolerance: float) -> None:
+        with pytest.raises(Invalid):
+            index.search(draw(1, 33), k, tolerance)
+
+    def test_probes_of_another_dimension_are_refused(self, index: FaceIndex, history: FaceHistory) -> None:
+        history.add(draw(3, 34))
+        index.catch_up(history)
+        with pytest.raises(ModelMismatch):
+            index.search(draw(1, 35, dimension=DIMENSION + 1), 1, 0.6)
+
+    def test_a_working_index_answers_a_ping(self, index: FaceIndex, history: FaceHistory) -> None:
+        index.ping()
+        index.catch_up(history)
+        index.ping()
