@@ -1,6 +1,9 @@
 """Stand-ins for unit tests. Each subclasses its port, so the type checker keeps it honest."""
 
-from collections.abc import Sequence
+import threading
+import uuid
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from itertools import groupby
 
 import numpy as np
@@ -8,7 +11,16 @@ from numpy.typing import NDArray
 
 from facesearch.errors import InvalidParameter, ModelMismatch
 from facesearch.interfaces import FaceIndex, Image, ImageDatabase, ImageEncoder
-from facesearch.records import Box, Detection, FaceChange, Match, PhotoInfo
+from facesearch.records import (
+    Box,
+    Detection,
+    Embedding,
+    FaceChange,
+    Match,
+    NewFace,
+    PhotoInfo,
+    StoredFace,
+)
 
 
 class FakeImage(Image):
@@ -111,3 +123,85 @@ class FakeIndex(FaceIndex):
             if distance <= tolerance
         )
         return [Match(face_id, distance) for distance, face_id in pairs[:k]]
+
+
+class FakeImageDatabase(ImageDatabase):
+    """The truth about faces in memory; lives as long as its test. Any thread may call it.
+
+    `away`, when set, is raised by every method.
+    """
+
+    def __init__(self, batch: int = 2_000) -> None:
+        self.away: Exception | None = None
+        self._batch = batch
+        self._id = str(uuid.uuid4())
+        self._lock = threading.Lock()
+        self._faces: list[tuple[StoredFace, Embedding]] = []
+
+    def prepare(self) -> None:
+        self.ping()
+
+    def database_id(self) -> str:
+        self.ping()
+        return self._id
+
+    def add_faces(self, faces: Sequence[NewFace], model_id: str) -> list[int]:
+        self.ping()
+        for new in faces:
+            texts = [(new.person_name, 255), (new.version, 255), (new.photo.file_name, 1024), (model_id, 64)]
+            if any(len(text) > width for text, width in texts):
+                raise InvalidParameter
+            if any("\ud800" <= character <= "\udfff" for text, _ in texts for character in text):
+                raise InvalidParameter
+            embedding = new.face.embedding
+            if embedding.ndim != 1 or not 1 <= embedding.size <= 1024 or not np.isfinite(embedding).all():
+                raise InvalidParameter
+        with self._lock:
+            self._check_dimensions(faces, model_id)
+            first = len(self._faces) + 1
+            for number, new in enumerate(faces, first):
+                stored = StoredFace(
+                    id=number,
+                    person_name=new.person_name,
+                    version=new.version,
+                    photo=new.photo,
+                    box=new.face.box,
+                    model_id=model_id,
+                    dimension=new.face.embedding.size,
+                    added_at=datetime.now(UTC),
+                )
+                self._faces.append((stored, new.face.embedding.astype(np.float32)))
+            return list(range(first, first + len(faces)))
+
+    def get_faces(self, ids: Sequence[int]) -> dict[int, StoredFace]:
+        self.ping()
+        wanted = set(ids)
+        return {face.id: face for face, _ in self._faces if face.id in wanted}
+
+    def newest_change(self) -> int:
+        self.ping()
+        return len(self._faces)
+
+    def changes_after(self, number: int, model_id: str) -> Iterator[list[FaceChange]]:
+        self.ping()
+        rows = self._faces[max(number, 0) :]
+        for start in range(0, len(rows), self._batch):
+            part = rows[start : start + self._batch]
+            changes = [FaceChange(f.id, f.id, embedding) for f, embedding in part if f.model_id == model_id]
+            if changes:
+                yield changes
+
+    def ping(self) -> None:
+        if self.away is not None:
+            raise self.away
+
+    def close(self) -> None:
+        self._faces.clear()
+
+    def _check_dimensions(self, faces: Sequence[NewFace], model_id: str) -> None:
+        dimensions = {new.face.embedding.size for new in faces}
+        if len(dimensions) > 1:
+            raise InvalidParameter
+        stored = {face.dimension for face, _ in self._faces if face.model_id == model_id}
+        if stored and dimensions - stored:
+            raise ModelMismatch

@@ -1,0 +1,39 @@
+"""Fixtures for every test: a throwaway database server, and settings for a fresh database on each engine."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+# Loaded before any test loads dlib or ONNX Runtime; later it may find no room for its thread-local data.
+import _mysql_connector  # noqa: F401
+import pytest
+
+from facesearch.config import DatabaseSettings, Settings
+from tests.mariadb import MariaDB, NoServerProgram
+
+# Taken out of the environment: to the service, the name would be an unknown key of its configuration.
+MARIADB_REQUIRED = os.environ.pop("FACESEARCH_REQUIRE_MARIADB", "") not in ("", "0")
+
+ENGINES = ["sqlite", pytest.param("mysql", marks=pytest.mark.mysql)]
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[MariaDB]:
+    """One server for the session; tests that stop or kill a server start one of their own."""
+    try:
+        server = MariaDB()
+    except NoServerProgram as reason:
+        if MARIADB_REQUIRED:
+            pytest.fail(f"MariaDB is required here, but {reason}.")
+        pytest.skip(f"No database server: {reason}.")
+    with server:
+        yield server
+
+
+@pytest.fixture(params=ENGINES)
+def database_settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
+    """Settings that lead to a fresh, empty database: one test on SQLite, one on MariaDB."""
+    if request.param == "sqlite":
+        return Settings(data_dir=tmp_path / "data", database=DatabaseSettings(engine="sqlite"))
+    server: MariaDB = request.getfixturevalue("mariadb")
+    return Settings(data_dir=tmp_path / "data", database=server.new_database())

@@ -1,0 +1,221 @@
+"""What every ImageDatabase does. A subclass brings the fixture `database`."""
+
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+
+from facesearch.errors import Invalid, InvalidParameter, ModelMismatch
+from facesearch.interfaces import ImageDatabase
+from facesearch.records import Box, Face, FaceChange, Location, NewFace, PhotoInfo
+
+MODEL = "model-a"
+
+
+def new_face(embedding: Any = (0.5, -1.25, 3.0), **fields: Any) -> NewFace:
+    """A face that can be stored; `fields` replace those of NewFace."""
+    values: dict[str, Any] = {
+        "person_name": "Ada Lovelace",
+        "version": "0001",
+        "photo": PhotoInfo("Ada_Lovelace_0001.jpg", 640, 480, "1843-07-10T12:00:00", Location(51.5, -0.25)),
+        "face": Face(Box(10, 60, 70, -5), np.asarray(embedding, np.float32)),
+    }
+    return NewFace(**(values | fields))
+
+
+def all_changes(database: ImageDatabase, number: int = 0, model_id: str = MODEL) -> list[FaceChange]:
+    return [change for batch in database.changes_after(number, model_id) for change in batch]
+
+
+class ImageDatabaseContract:
+    @pytest.fixture
+    def database(self) -> Iterator[ImageDatabase]:
+        raise NotImplementedError
+
+    def test_a_new_database_is_empty(self, database: ImageDatabase) -> None:
+        assert database.newest_change() == 0
+        assert all_changes(database) == []
+        assert database.get_faces([1, 2]) == {}
+
+    def test_preparing_again_changes_nothing(self, database: ImageDatabase) -> None:
+        before = database.database_id()
+        [face_id] = database.add_faces([new_face()], MODEL)
+        database.prepare()
+        assert database.database_id() == before
+        assert list(database.get_faces([face_id])) == [face_id]
+
+    def test_the_database_id_is_a_uuid(self, database: ImageDatabase) -> None:
+        assert str(uuid.UUID(database.database_id())) == database.database_id()
+
+    def test_a_stored_face_comes_back_whole(self, database: ImageDatabase) -> None:
+        face = new_face()
+        [face_id] = database.add_faces([face], MODEL)
+        stored = database.get_faces([face_id])[face_id]
+        assert stored.id == face_id
+        assert (stored.person_name, stored.version) == (face.person_name, face.version)
+        assert (stored.photo, stored.box) == (face.photo, face.face.box)
+        assert (stored.model_id, stored.dimension) == (MODEL, 3)
+        assert abs(datetime.now(UTC) - stored.added_at) < timedelta(minutes=5)
+
+    def test_a_photo_without_date_and_place_comes_back_without(self, database: ImageDatabase) -> None:
+        photo = PhotoInfo("x.png", 1, 2)
+        [face_id] = database.add_faces([new_face(photo=photo)], MODEL)
+        assert database.get_faces([face_id])[face_id].photo == photo
+
+    def test_degrees_keep_all_their_digits(self, database: ImageDatabase) -> None:
+        place = Location(-33.856784123456785, 151.21529673456788)
+        [face_id] = database.add_faces([new_face(photo=PhotoInfo("x", 1, 1, None, place))], MODEL)
+        found = database.get_faces([face_id])[face_id].photo.location
+        assert found == place
+        assert found is not None
+        assert type(found.latitude) is float
+
+    def test_ids_come_in_the_order_of_the_faces(self, database: ImageDatabase) -> None:
+        database.add_faces([new_face()], "another model")
+        names = [f"Person {n}" for n in range(1_200)]
+        ids = database.add_faces([new_face(person_name=name) for name in names], MODEL)
+        stored = database.get_faces(ids)
+        assert [stored[i].person_name for i in ids] == names
+        assert ids == sorted(ids)
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "Zoë Ångström",
+            "王小明 😀🧑🏽‍🚀",
+            'O\'Brien "\\" %s %(x)s ; -- :name ?',
+            " spaces around ",
+            "line\nbreak\ttab\x00nul",
+            "x" * 255,
+            "😀" * 255,
+            "",
+        ],
+    )
+    def test_any_text_comes_back_as_it_was(self, database: ImageDatabase, name: str) -> None:
+        face = new_face(person_name=name, version=name, photo=PhotoInfo(name, 1, 1))
+        [face_id] = database.add_faces([face], MODEL)
+        stored = database.get_faces([face_id])[face_id]
+        assert (stored.person_name, stored.version, stored.photo.file_name) == (name, name, name)
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            new_face(person_name="x" * 256),
+            new_face(version="x" * 256),
+            new_face(photo=PhotoInfo("x" * 1025, 1, 1)),
+            new_face(person_name="half a pair \ud83d"),
+            new_face([1.0, np.nan, 0.0]),
+            new_face([1.0, np.inf, 0.0]),
+            new_face([]),
+            new_face(np.zeros(1025)),
+            new_face(np.zeros((1, 3))),
+            new_face([1.0, 2.0]),
+        ],
+        ids=lambda face: f"{face.person_name[:12]!a}-{face.face.embedding.shape}",
+    )
+    def test_a_face_that_cannot_be_stored_stores_none_of_its_call(
+        self, database: ImageDatabase, wrong: NewFace
+    ) -> None:
+        with pytest.raises(InvalidParameter):
+            database.add_faces([new_face(), wrong, new_face()], MODEL)
+        assert database.newest_change() == 0
+        assert all_changes(database) == []
+
+    def test_a_model_id_that_is_too_long_is_refused(self, database: ImageDatabase) -> None:
+        with pytest.raises(Invalid):
+            database.add_faces([new_face()], "m" * 65)
+
+    def test_a_model_keeps_its_dimension(self, database: ImageDatabase) -> None:
+        database.add_faces([new_face([1.0, 2.0])], MODEL)
+        database.add_faces([new_face([1.0, 2.0, 3.0])], "another model")
+        for _ in range(2):
+            with pytest.raises(ModelMismatch):
+                database.add_faces([new_face([1.0, 2.0, 3.0])], MODEL)
+            database.add_faces([new_face([3.0, 2.0])], MODEL)
+        assert [change.number for change in all_changes(database)] == [1, 3, 4]
+
+    def test_adding_no_faces_is_no_change(self, database: ImageDatabase) -> None:
+        assert database.add_faces([], MODEL) == []
+        assert database.newest_change() == 0
+
+    def test_changes_follow_the_calls(self, database: ImageDatabase) -> None:
+        ids = database.add_faces([new_face(), new_face()], MODEL)
+        ids += database.add_faces([new_face()], MODEL)
+        assert database.newest_change() == 3
+        assert [(c.number, c.face_id) for c in all_changes(database)] == list(enumerate(ids, 1))
+        assert [c.number for c in all_changes(database, 2)] == [3]
+        assert all_changes(database, 3) == []
+        assert all_changes(database, 99) == []
+
+    def test_changes_are_those_of_one_model(self, database: ImageDatabase) -> None:
+        for model_id in ("a", "b", "a", "A"):
+            database.add_faces([new_face()], model_id)
+        assert [c.number for c in all_changes(database, 0, "a")] == [1, 3]
+        assert [c.number for c in all_changes(database, 0, "A")] == [4]
+        assert all_changes(database, 0, "none") == []
+
+    def test_embeddings_come_back_bit_by_bit(self, database: ImageDatabase) -> None:
+        tiny = np.finfo(np.float32).smallest_subnormal
+        texts = [b"%s%s", b"';--", b'\\"\\"', b"\x00\x1a\n\r", b"`?:a", b"%(a)"]
+        spelled = np.frombuffer(b"".join(texts).ljust(128 * 4, b"\x7e"), "<f4")
+        numbers = np.array([0.0, -0.0, tiny, -tiny, 3.4e38, 1 / 3] + [0] * 122, np.float32)
+        noise = np.random.default_rng(7).normal(size=(50, 128)).astype(np.float32)
+        embeddings = [spelled, numbers, *noise]
+        database.add_faces([new_face(e) for e in embeddings], MODEL)
+        found = [change.embedding for change in all_changes(database)]
+        assert all(e.dtype == np.float32 for e in found)
+        assert [e.tobytes() for e in found] == [e.tobytes() for e in embeddings]
+
+    def test_many_changes_come_in_batches(self, database: ImageDatabase) -> None:
+        embeddings = np.arange(4_500, dtype=np.float32)
+        for start in range(0, 4_500, 1_500):
+            database.add_faces([new_face([e]) for e in embeddings[start : start + 1_500]], MODEL)
+        batches = list(database.changes_after(100, MODEL))
+        assert len(batches) > 1
+        changes = [change for batch in batches for change in batch]
+        assert [c.number for c in changes] == list(range(101, 4_501))
+        assert [float(c.embedding[0]) for c in changes] == list(range(100, 4_500))
+
+    def test_an_iterator_of_changes_may_be_left(self, database: ImageDatabase) -> None:
+        database.add_faces([new_face([0.0])] * 2_500, MODEL)
+        for _ in range(30):
+            next(database.changes_after(0, MODEL))
+        assert database.newest_change() == 2_500
+
+    def test_unknown_ids_are_left_out(self, database: ImageDatabase) -> None:
+        [face_id] = database.add_faces([new_face()], MODEL)
+        ids = [0, -1, face_id + 1, 2**31, 2**63 - 1, 2**63, 2**200, face_id, face_id]
+        assert list(database.get_faces(ids)) == [face_id]
+        assert database.get_faces([]) == {}
+
+    def test_many_ids_are_fetched_at_once(self, database: ImageDatabase) -> None:
+        ids = database.add_faces([new_face([0.0])] * 3_000, MODEL)
+        assert sorted(database.get_faces(ids)) == ids
+
+    def test_threads_add_without_gaps(self, database: ImageDatabase) -> None:
+        def add(person: int) -> list[int]:
+            return [
+                i
+                for n in range(10)
+                for i in database.add_faces([new_face(person_name=f"{person}-{n}")] * 3, MODEL)
+            ]
+
+        with ThreadPoolExecutor(4) as threads:
+            ids = [i for part in threads.map(add, range(4)) for i in part]
+        assert database.newest_change() == 120
+        changes = all_changes(database)
+        assert [c.number for c in changes] == list(range(1, 121))
+        assert sorted(c.face_id for c in changes) == sorted(ids)
+
+    def test_two_faces_of_one_record_are_two(self, database: ImageDatabase) -> None:
+        face = new_face()
+        first, second = database.add_faces([face, replace(face)], MODEL)
+        assert first != second
+
+    def test_it_can_be_pinged(self, database: ImageDatabase) -> None:
+        database.ping()

@@ -1,0 +1,60 @@
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import pytest
+
+from facesearch.databases.rows import changes_of, row_of, vector_of
+from facesearch.errors import Conflict, InvalidParameter
+from facesearch.records import Box, Face, Location, PhotoInfo
+from tests.contracts.image_database import new_face
+
+
+def test_a_vector_is_little_endian_float32() -> None:
+    assert vector_of(np.array([1.0, -2.0], np.float32)) == bytes.fromhex("0000803f 000000c0")
+    assert vector_of(np.array([1.0], ">f4")) == bytes.fromhex("0000803f")
+    assert vector_of(np.arange(4, dtype=np.float32)[::2]) == bytes.fromhex("00000000 00000040")
+
+
+def test_a_number_that_overflows_float32_is_refused() -> None:
+    with pytest.raises(InvalidParameter):
+        vector_of(np.array([1e300]))
+
+
+def test_changes_are_read_only_float32() -> None:
+    row = {"change_number": 1, "id": 7, "dimension": 2, "vector": bytes.fromhex("0000803f 000000c0")}
+    [change] = changes_of([row])
+    assert change.embedding.tolist() == [1.0, -2.0]
+    assert change.embedding.dtype == np.float32
+    assert not change.embedding.flags.writeable
+
+
+@pytest.mark.parametrize(
+    "damage", [{"vector": b"1234567"}, {"vector": b""}, {"dimension": 3}, {"dimension": 1}]
+)
+def test_a_vector_of_a_wrong_length_is_an_error(damage: dict[str, Any]) -> None:
+    good = {"change_number": 1, "id": 7, "dimension": 2, "vector": bytes(8)}
+    for rows in ([good, good | damage], [good | damage], [good | damage, good]):
+        with pytest.raises(Conflict):
+            changes_of(rows)
+
+
+def test_damage_that_keeps_the_total_length_is_an_error() -> None:
+    good = {"change_number": 1, "id": 7, "dimension": 2, "vector": bytes(8)}
+    with pytest.raises(Conflict):
+        changes_of([good | {"vector": bytes(4)}, good | {"vector": bytes(12)}])
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"photo": PhotoInfo("x", 2**31, 1)},
+        {"photo": PhotoInfo("x", 1, 1, "9" * 41)},
+        {"photo": PhotoInfo("x", 1, 1, None, Location(90.1, 0))},
+        {"photo": PhotoInfo("x", 1, 1, None, Location(0, float("nan")))},
+        {"face": Face(Box(-(2**31) - 1, 1, 1, 1), np.zeros(3, np.float32))},
+    ],
+)
+def test_values_that_fit_no_column_are_refused(fields: dict[str, Any]) -> None:
+    with pytest.raises(InvalidParameter):
+        row_of(new_face(**fields), "m", datetime(2026, 1, 1))
