@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 MODULE = """
 import os
@@ -71,17 +73,33 @@ def test_children(tmp_path):
 """
 
 
-def test_child_processes_are_measured_and_joined(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with this project's settings and one measured run of its own tests."""
+    folder = tmp_path_factory.mktemp("measured")
     for name in ("conftest.py", "pyproject.toml", "pytest.ini"):
-        shutil.copy(ROOT / name, tmp_path)
-    (tmp_path / "tests").mkdir()
-    (tmp_path / "measured.py").write_text(MODULE)
-    (tmp_path / "tests" / "test_children.py").write_text(TEST)
-    _run(tmp_path, "run", "--source=.", "-m", "pytest", "-q")
-    _run(tmp_path, "json", "-q", "--fail-under=0")
-    functions = json.loads((tmp_path / "coverage.json").read_text())["files"]["measured.py"]["functions"]
-    reached = {name for name, lines in functions.items() if name and lines["executed_lines"]}
-    assert reached == {"spawned", "forked", "terminated", "replaced", "after"}
+        shutil.copy(ROOT / name, folder)
+    (folder / "tests").mkdir()
+    (folder / "measured.py").write_text(MODULE)
+    (folder / "tests" / "test_children.py").write_text(TEST)
+    _run(folder, "run", "--source=.", "-m", "pytest", "-q")
+    return folder
+
+
+def test_child_processes_are_measured_and_joined(project: Path) -> None:
+    assert _reached(project) == {"spawned", "forked", "terminated", "replaced", "after"}
+
+
+def test_a_run_starts_from_nothing(project: Path) -> None:
+    _run(project, "run", "--source=.", "-m", "pytest", "-q", "--co")
+    assert _reached(project) == set()
+
+
+def _reached(project: Path) -> set[str]:
+    """The functions of measured.py in which a line ran."""
+    _run(project, "json", "-q", "--fail-under=0")
+    functions = json.loads((project / "coverage.json").read_text())["files"]["measured.py"]["functions"]
+    return {name for name, lines in functions.items() if name and lines["executed_lines"]}
 
 
 def _run(folder: Path, *arguments: str) -> None:
