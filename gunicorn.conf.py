@@ -4,7 +4,9 @@
 from config.json.
 """
 
+import signal
 import sys
+from typing import Any
 
 from facesearch.config import load_settings
 from facesearch.errors import InvalidConfig
@@ -29,3 +31,12 @@ preload_app = False
 
 # A socket in the home folder that could stop the service; nobody asked for it.
 control_socket_disable = True
+
+
+def post_worker_init(worker: Any) -> None:
+    """Let a worker that was asked to stop end as a program does.
+
+    uvicorn finishes its requests and then raises the signal once more. By default that kills the process
+    before its exit handlers ran, and gunicorn logs an error about it.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
