@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facesearch.search.layout import (
-    BLOCKS_AT,
     FACE,
     PAGE_BYTES,
     PUBLISHED_AT,
@@ -51,7 +50,7 @@ class MappedFile:
             self.layout = Layout.of(self.header)
             blocks = self.layout.blocks_in(status.st_size)
             self.capacity = blocks * self.layout.block_rows
-            if status.st_size < BLOCKS_AT:
+            if blocks == 0:
                 raise Damaged("it was cut short")
             length = self.layout.file_bytes(self.capacity)
             self._map = mmap.mmap(descriptor, length, mmap.MAP_SHARED, mmap.PROT_READ)

@@ -1,0 +1,56 @@
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from facesearch.errors import Unavailable
+from facesearch.search.layout import FACE
+from facesearch.search.matrix import SharedMatrix, make_records
+from facesearch.search.scan import scan
+from facesearch.search.slices import Slice, scan_slice
+
+ROWS = np.random.default_rng(1).standard_normal((200, 4)).astype(np.float32)
+
+
+@pytest.fixture
+def matrix(tmp_path: Path) -> SharedMatrix:
+    matrix = SharedMatrix(tmp_path / "model.matrix", "model", 4, 32)
+    matrix.reset("database")
+    matrix.append(make_records(list(range(1, 101)), list(range(1, 101)), FACE, ROWS[:100]))
+    return matrix
+
+
+def part(matrix: SharedMatrix, first: int, last: int) -> Slice:
+    generation = matrix.snapshot().file.header.generation
+    wanted = Slice(matrix.path, generation, first, last, ROWS[:2], 10, 5.0)
+    copy: Slice = pickle.loads(pickle.dumps(wanted))
+    return copy
+
+
+def test_a_slice_answers_for_its_rows_alone(matrix: SharedMatrix) -> None:
+    rows = matrix.snapshot().rows(30, 70)
+    assert scan_slice(part(matrix, 30, 70)) == scan(rows, ROWS[:2], 10, 5.0)
+
+
+def test_a_file_that_has_grown_is_mapped_anew(matrix: SharedMatrix) -> None:
+    scan_slice(part(matrix, 0, 100))
+    matrix.append(make_records(list(range(101, 201)), list(range(101, 201)), FACE, ROWS[100:]))
+    assert scan_slice(part(matrix, 150, 200)) == scan(matrix.snapshot().rows(150, 200), ROWS[:2], 10, 5.0)
+
+
+def test_a_file_that_was_replaced_cut_or_deleted_is_refused(matrix: SharedMatrix) -> None:
+    older = part(matrix, 0, 100)
+    scan_slice(older)
+    matrix.reset("database")
+    matrix.append(make_records([1], [1], FACE, ROWS[:1]))
+    assert scan_slice(older), "what is mapped stays readable"
+    newer = part(matrix, 0, 1)
+    assert scan_slice(newer)[0] == [(0.0, 1)]
+    with pytest.raises(Unavailable):
+        scan_slice(older)
+    matrix.path.unlink()
+    assert scan_slice(newer)[0] == [(0.0, 1)]
+    scan_slice(newer)
+    with pytest.raises(Unavailable):
+        scan_slice(older)
