@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from facesearch.encoders.heap import give_back_free_memory
 from facesearch.encoders.onnx_session import (
     WEIGHTS_SUFFIX,
     onnxruntime_version,
@@ -106,6 +107,7 @@ def _build(model: Path, build: Callable[[], bytes]) -> None:
             os.replace(fresh.with_suffix(suffix), model.with_suffix(suffix))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+    give_back_free_memory()
 
 
 @contextlib.contextmanager

@@ -32,7 +32,7 @@ class ResNetEmbedder:
         batch_size: how many faces go through the network together at most; bounds memory.
     """
 
-    def __init__(self, model_file: Path, directory: Path, threads: int = 1, batch_size: int = 8) -> None:
+    def __init__(self, model_file: Path, directory: Path, threads: int = 1, batch_size: int = 4) -> None:
         self._model_file = model_file
         self._directory = directory
         self._threads = threads
