@@ -1,7 +1,7 @@
 """Faces, their models, the counter of their changes, and the database's own id.
 
 MySQL commits each statement of a migration by itself, so one that was cut short is run again: every
-step here leaves alone what is there.
+step here is one statement and leaves alone what is there.
 """
 
 import uuid
@@ -53,7 +53,7 @@ def upgrade() -> None:
         column("vector", sa.VARBINARY(4096).with_variant(sa.LargeBinary(), "sqlite")),
         column("change_number", BIG),
         column("added_at", MOMENT),
-        sa.Index("IMAGE_DATASET_change", "change_number", unique=True),
+        sa.UniqueConstraint("change_number", name="IMAGE_DATASET_change"),
         # SQLite would give the id of a deleted face to the next one.
         sqlite_autoincrement=True,
         if_not_exists=True,
