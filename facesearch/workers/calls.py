@@ -118,11 +118,6 @@ class CallDesk:
         with self._lock:
             return self._suspects.popleft() if self._suspects else None
 
-    def has_suspects(self) -> bool:
-        """Whether a task waits to be run alone."""
-        with self._lock:
-            return bool(self._suspects)
-
     def take(self) -> Task | None:
         """Take the oldest task of the call whose turn it is."""
         with self._lock:

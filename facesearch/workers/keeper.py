@@ -110,10 +110,8 @@ class Keeper:
         if crew is None or self._draining:
             return
         while crew.has_room and not crew.is_lost:
-            if self._desk.has_suspects():
-                task = None if crew.out else self._desk.take_suspect()
-            else:
-                task = self._desk.take()
+            # Suspects come up when a crew has been replaced, so the new one has nothing else yet.
+            task = self._desk.take_suspect() or self._desk.take()
             if task is None:
                 return
             crew.hand(task)

@@ -104,7 +104,7 @@ def test_a_supervisor_that_is_killed_costs_nothing(
     wait_until((tmp_path / "busy.runs").exists)
     orphans = set(marked.children())
     os.kill(marked.supervisor(), signal.SIGKILL)
-    wait_until(lambda: not orphans & set(marked.children()), 5.0)
+    wait_until(lambda: not orphans & set(marked.children()), 20.0)
     wait_until(lambda: len((tmp_path / "busy.runs").read_text().splitlines()) == 2)
     (tmp_path / "release").touch()
     caller.join(30)
@@ -114,7 +114,7 @@ def test_a_supervisor_that_is_killed_costs_nothing(
 def test_a_supervisor_that_is_stopped_is_replaced(
     make_pool: MakePool, marked: MarkedProcesses, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(crew, "STALL_S", 1.0)
+    monkeypatch.setattr(crew, "STALL_S", 2.0)
     pool = make_pool()
     assert works(pool)
     for item in (b"small", bytes(5_000_000)):
@@ -126,7 +126,7 @@ def test_a_supervisor_that_is_stopped_is_replaced(
 def test_an_idle_child_that_is_stopped_holds_nobody_up(
     make_pool: MakePool, marked: MarkedProcesses, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(crew, "STALL_S", 1.0)
+    monkeypatch.setattr(crew, "STALL_S", 2.0)
     pool = make_pool()
     assert works(pool)
     for pid in marked.children():
@@ -135,16 +135,16 @@ def test_an_idle_child_that_is_stopped_holds_nobody_up(
 
 
 def test_a_task_over_its_time_is_stopped_and_the_others_are_repeated(make_pool: MakePool) -> None:
-    outcomes = list(make_pool(task_timeout_s=1.0).map(tasks.hang_at_zero, [1, 0, 2, 3, 0, 4]))
+    outcomes = list(make_pool(task_timeout_s=2.0).map(tasks.hang_at_zero, [1, 0, 2, 3, 0, 4]))
     assert [o.value for o in outcomes] == [1, None, 2, 3, None, 4]
     assert [type(o.error) for o in outcomes if o.error] == [TaskTimedOut, TaskTimedOut]
 
 
 def test_time_in_the_queue_does_not_count(make_pool: MakePool) -> None:
-    outcomes = make_pool(1, task_timeout_s=1.5).map(
-        worker_tasks.sleep_then_echo, [(0.5, n) for n in range(5)]
+    outcomes = make_pool(1, task_timeout_s=2.5).map(
+        worker_tasks.sleep_then_echo, [(0.5, n) for n in range(6)]
     )
-    assert [o.unwrap() for o in outcomes] == [0, 1, 2, 3, 4]
+    assert [o.unwrap() for o in outcomes] == list(range(6))
 
 
 def test_a_pool_that_cannot_start_says_so_and_recovers(
@@ -190,7 +190,7 @@ def test_closing_while_children_hang_ends_waiting_calls_and_all_processes(
     pool.close()
     caller.join(10)
     assert [type(error) for error in raised] == [Unavailable]
-    wait_until(lambda: not marked.all(), 5.0)
+    wait_until(lambda: not marked.all(), 20.0)
 
 
 def test_closing_ends_a_stopped_supervisor_and_its_children(
@@ -201,7 +201,7 @@ def test_closing_ends_a_stopped_supervisor_and_its_children(
     for pid in (marked.supervisor(), *marked.children()):
         os.kill(pid, signal.SIGSTOP)
     pool.close()
-    wait_until(lambda: not marked.all(), 5.0)
+    wait_until(lambda: not marked.all(), 20.0)
 
 
 def test_children_outlive_the_thread_whose_work_started_them(
@@ -258,7 +258,7 @@ def test_a_server_that_is_killed_leaves_no_process_and_no_bound_port(
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", port))
         listener.listen()
-    wait_until(lambda: not marked.all(), 5.0)
+    wait_until(lambda: not marked.all(), 20.0)
 
 
 def test_pools_of_two_processes_share_the_host_s_slots(

@@ -61,7 +61,7 @@ def test_a_closed_call_leaves_nothing_behind(desk: CallDesk) -> None:
     desk.put_back([plain])
     desk.answer(plain, b"late")
     assert not desk.has_work()
-    assert not desk.has_suspects()
+    assert desk.take_suspect() is None
     assert call.results == {}
 
 
