@@ -183,8 +183,8 @@ def _range(image: PillowImage) -> tuple[float, float]:
 def _stretched(values: NDArray[Any], low: float, high: float) -> NDArray[Any]:
     if low >= 0 and high <= 255 and np.issubdtype(values.dtype, np.integer):
         return values
-    share = (np.nan_to_num(values.astype(np.float64), nan=low) - low) / ((high - low) or 1.0)
-    return np.clip(share * 255, 0, 255)
+    finite = np.nan_to_num(np.clip(values.astype(np.float64), low, high), nan=low)
+    return (finite - low) * (255 / ((high - low) or 1.0))
 
 
 def turned(pixels: Pixels, orientation: int) -> Pixels:

@@ -93,7 +93,8 @@ def _location(exif: Exif) -> Location | None:
 def _degrees(parts: Any, side: Any, positive: str, negative: str, most: float) -> float | None:
     """Turn degrees, minutes and seconds into signed degrees; without a side the sign would be a guess."""
     letter = side.strip("\0 ").upper()
-    values = [float(part) for part in parts]
+    # Pillow unwraps a single value
+    values = [float(part) for part in (parts if isinstance(parts, tuple) else (parts,))]
     # a NaN, from a denominator of zero, fails this comparison too
     if letter not in (positive, negative) or not all(value >= 0 for value in values):
         return None
