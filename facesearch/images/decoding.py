@@ -30,6 +30,7 @@ from facesearch.config import LimitSettings
 from facesearch.errors import BrokenImage, FacesearchError, NotAnImage, TooLarge
 from facesearch.images.formats import Format, is_cut, sniff
 from facesearch.images.heif import HeifPicture, read_exif
+from facesearch.images.jpeg import has_more_scans_than
 from facesearch.images.metadata import UPRIGHT, Metadata, read_metadata
 from facesearch.images.png import without_extras
 
@@ -45,8 +46,9 @@ _PLUGINS: dict[Format, Callable[[io.BytesIO], ImageFile]] = {
     Format.AVIF: AvifImageFile,
 }
 
-# a progressive JPEG comes in about ten scans, and each may cost a pass over all pixels
-_MOST_SCANS = 200
+# a progressive JPEG comes in about ten scans; a few bytes may make one that passes over all pixels, and
+# the decoder takes as many of those as there are
+_MOST_SCANS = 50
 _STRIP_PIXELS = 1 << 20
 _PILLOW = r"PIL\."
 
@@ -72,7 +74,7 @@ def decode(data: bytes, limits: LimitSettings) -> tuple[Pixels, Metadata]:
     _ignore_pillow_warnings()
     if kind in (Format.AVIF, Format.HEIF) and is_cut(data):
         raise BrokenImage(f"The {kind.value} image is cut short.")
-    if kind is Format.JPEG and data.count(b"\xff\xda") > _MOST_SCANS:
+    if kind is Format.JPEG and has_more_scans_than(data, _MOST_SCANS):
         raise TooLarge("The JPEG image has too many scans.")
     try:
         pixels, metadata = _decode(data, kind, limits)
@@ -139,8 +141,6 @@ def _rgb(image: PillowImage) -> Pixels:
 
     Strip by strip: Pillow holds four bytes a pixel, and whole-picture copies would add to that.
     """
-    # with this entry Pillow warns about palettes; without it the colours are the same
-    image.info.pop("transparency", None)
     width, height = image.size
     pixels = np.empty((height, width, 3), dtype=np.uint8)
     to_rgb = _converter(image)
