@@ -12,6 +12,7 @@ from facesearch.errors import InvalidConfig
 
 WEIGHTS_SUFFIX = ".weights"
 
+_FATAL = 4  # what this library reports below that is raised as well, or of no use to an operator
 _IMPORTING = threading.Lock()
 
 
@@ -70,6 +71,8 @@ def _onnxruntime() -> Any:
     try:
         with _IMPORTING:
             import onnxruntime  # noqa: PLC0415
+
+            onnxruntime.set_default_logger_severity(_FATAL)
     except ImportError:
         raise InvalidConfig("ONNX Runtime cannot be loaded; set the encoder's engine to dlib.") from None
     return onnxruntime
@@ -79,7 +82,7 @@ def _options(threads: int) -> Any:
     options = _onnxruntime().SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    options.log_severity_level = 4
+    options.log_severity_level = _FATAL
     # Arena and pattern would keep the memory of the largest run for good.
     options.enable_cpu_mem_arena = False
     options.enable_mem_pattern = False

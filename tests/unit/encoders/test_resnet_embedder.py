@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -86,3 +88,15 @@ def test_a_foreign_model_file_is_refused(tmp_path: Path) -> None:
     other.write_bytes(b"other")
     with pytest.raises(InvalidConfig, match=r"other\.dat is not the one"):
         ResNetEmbedder(other, tmp_path).load()
+
+
+def test_loading_and_running_write_nothing(tmp_path: Path) -> None:
+    program = (
+        "import numpy, pathlib, sys\n"
+        "from facesearch.encoders.resnet_embedder import ResNetEmbedder\n"
+        "embedder = ResNetEmbedder(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), threads=2)\n"
+        "embedder.embed(numpy.zeros((1, 150, 150, 3), numpy.uint8))\n"
+    )
+    command = [sys.executable, "-W", "error", "-c", program, str(RESNET), str(tmp_path)]
+    done = subprocess.run(command, check=True, capture_output=True, timeout=120)
+    assert done.stdout + done.stderr == b""
