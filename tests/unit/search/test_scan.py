@@ -79,7 +79,8 @@ def test_no_score_of_a_row_within_the_limit_lies_below_the_threshold() -> None:
         vectors = (size + spread * random.standard_normal((50, dimension))).astype(np.float32)
         probe = (size + spread * random.standard_normal(dimension)).astype(np.float32)
         (rows,) = blocks(vectors)
-        scores = (2 * probe) @ vectors.T - rows.squares
+        twice = np.repeat(2 * probe[np.newaxis], random.integers(1, 3), axis=0)
+        scores = module._products(twice, vectors)[0] - rows.squares
         wide = probe.astype(np.float64)
         square = float((wide * wide).sum())
         for score, distance in zip(scores, exact_distances(vectors, wide), strict=True):
