@@ -14,7 +14,7 @@ import os
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,7 @@ import numpy as np
 
 from benchmarks.machine import describe
 from tests.server import PROJECT_ROOT, Server
+from tests.unit.encoders.oracle import face_recognition as face_recognition_module
 
 K = 5
 TOLERANCE = 0.6
@@ -88,8 +89,7 @@ def area(box: dict[str, int]) -> int:
 
 def face_recognition_vector(path: str) -> np.ndarray | None:
     """The vector of the largest face by face_recognition's own defaults."""
-    import face_recognition
-
+    face_recognition = face_recognition_module()
     pixels = face_recognition.load_image_file(path)
     raw = face_recognition.api._raw_face_locations(pixels)
     vectors = face_recognition.face_encodings(pixels)
