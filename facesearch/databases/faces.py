@@ -34,7 +34,6 @@ class SQLImageDatabase(SQLDatabase, ImageDatabase):
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
         self._is_prepared = False
-        self._dimensions: dict[str, int] = {}
 
     @abstractmethod
     def _migrating(self) -> AbstractContextManager[Connection]:
@@ -156,13 +155,9 @@ class SQLImageDatabase(SQLDatabase, ImageDatabase):
 
     def _check_dimension(self, model_id: str, dimension: int) -> None:
         """Keep a model to the dimension of its first vectors; called with the counter's lock held."""
-        if self._dimensions.get(model_id) == dimension:
-            return
         rows = self.select(MODELS, ["dimension"], {"model_id": model_id})
         if not rows:
             self.insert(MODELS, [{"model_id": model_id, "dimension": dimension}])
-        elif rows[0]["dimension"] == dimension:
-            self._dimensions[model_id] = dimension
-        else:
+        elif rows[0]["dimension"] != dimension:
             stored = rows[0]["dimension"]
             raise ModelMismatch(f"The gallery's vectors have {stored} dimensions, these have {dimension}.")

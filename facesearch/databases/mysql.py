@@ -11,7 +11,7 @@ from sqlalchemy import URL, Connection, Engine, NullPool, QueuePool, create_engi
 
 from facesearch.config import DatabaseSettings
 from facesearch.databases.faces import SQLImageDatabase
-from facesearch.databases.sql import SQLDatabase
+from facesearch.databases.sql import SQLDatabase, give_back
 from facesearch.errors import Conflict, DatabaseUnavailable, FacesearchError, InvalidConfig, InvalidParameter
 from facesearch.interfaces import ImageDatabase
 
@@ -100,7 +100,7 @@ class MySQLDatabase(SQLDatabase):
             # Firewalls forget idle connections without telling either end.
             pool_recycle=600,
             pool_use_lifo=True,
-            # Every connection comes back with its transaction ended; see sql._give_back.
+            # Every connection comes back with its transaction ended; see sql.give_back.
             pool_reset_on_return=None,
         )
         super().__init__(engine)
@@ -160,14 +160,18 @@ class MySQLImageDatabase(MySQLDatabase, SQLImageDatabase, ImageDatabase):
     def _migrating(self) -> Iterator[Connection]:
         """A connection that alone may migrate: the server's named lock ends with it, however it ends."""
         name = "facesearch." + hashlib.sha256(self._settings.database.encode()).hexdigest()[:32]
-        engine = self._engine_with(MIGRATION_READ_TIMEOUT_S, poolclass=NullPool)
-        with self._translated(), engine.connect() as connection:
-            take = text("SELECT GET_LOCK(:name, :wait)")
-            if connection.execute(take, {"name": name, "wait": MIGRATION_WAIT_S}).scalar() != 1:
-                raise DatabaseUnavailable("Another process has been migrating the database for too long.")
-            connection.commit()
-            yield connection
-            connection.commit()
+        engine = self._engine_with(MIGRATION_READ_TIMEOUT_S, poolclass=NullPool, pool_reset_on_return=None)
+        with self._translated():
+            connection = engine.connect()
+            try:
+                take = text("SELECT GET_LOCK(:name, :wait)")
+                if connection.execute(take, {"name": name, "wait": MIGRATION_WAIT_S}).scalar() != 1:
+                    raise DatabaseUnavailable("Another process has been migrating the database for too long.")
+                connection.commit()
+                yield connection
+                connection.commit()
+            finally:
+                give_back(connection)
 
 
 def _load_driver() -> tuple[type[BaseException], ...]:

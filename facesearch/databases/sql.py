@@ -199,7 +199,7 @@ class SQLDatabase(DatabaseCRUD):
             try:
                 yield connection
             finally:
-                _give_back(connection)
+                give_back(connection)
 
     @contextmanager
     def _begun(self) -> Iterator[Connection]:
@@ -211,7 +211,7 @@ class SQLDatabase(DatabaseCRUD):
                 yield connection
                 connection.commit()
             finally:
-                _give_back(connection)
+                give_back(connection)
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -271,7 +271,7 @@ def _as_wanted(_inspector: Any, _table: Table, column: Any) -> None:
         column["type"].asdecimal = False
 
 
-def _give_back(connection: Connection) -> None:
+def give_back(connection: Connection) -> None:
     """End what is open and return the connection to the pool; one that cannot do that is thrown away."""
     try:
         if connection.in_transaction():

@@ -57,7 +57,7 @@ class SQLiteDatabase(SQLDatabase):
             max_overflow=0,
             pool_timeout=wait_s,
             pool_use_lifo=True,
-            # Every connection comes back with its transaction ended; see sql._give_back.
+            # Every connection comes back with its transaction ended; see sql.give_back.
             pool_reset_on_return=None,
             hide_parameters=True,
         )
