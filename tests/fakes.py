@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facesearch.errors import InvalidParameter, ModelMismatch
-from facesearch.interfaces import FaceIndex, Image, ImageDatabase, ImageEncoder
+from facesearch.interfaces import ANY_FACE, FaceIndex, Image, ImageDatabase, ImageEncoder
 from facesearch.records import (
+    AlignedFace,
     Box,
     Detection,
     Embedding,
@@ -19,7 +20,9 @@ from facesearch.records import (
     Match,
     NewFace,
     PhotoInfo,
+    Quality,
     StoredFace,
+    Wanted,
 )
 
 
@@ -59,7 +62,7 @@ class FakeEncoder(ImageEncoder):
     dimension = 3
     tolerance = 0.25
 
-    def detect(self, image: Image) -> list[Detection]:
+    def detect(self, image: Image, wanted: Wanted = ANY_FACE) -> list[Detection]:
         found, left = [], 0
         for colour, run in groupby(map(tuple, image.pixels[0].tolist())):
             width = len(list(run))
@@ -68,9 +71,23 @@ class FakeEncoder(ImageEncoder):
             left += width
         return found
 
-    def embed(self, image: Image, detections: Sequence[Detection]) -> NDArray[np.float32]:
-        colours = [image.pixels[0, detection.box.left] / 255 for detection in detections]
-        return np.array(colours, dtype=np.float32).reshape(len(detections), self.dimension)
+    def for_model(self, model_id: str) -> "FakeEncoder":
+        if model_id != self.model_id:
+            raise ModelMismatch
+        return self
+
+    def align(self, image: Image, detections: Sequence[Detection]) -> list[AlignedFace]:
+        return [
+            AlignedFace(
+                found.box,
+                image.pixels[:1, found.box.left : found.box.left + 1],
+                Quality(found.box.width, found.score, 0.0, 0.0, 0.0, 0.0, 0.0),
+            )
+            for found in detections
+        ]
+
+    def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return (crops.reshape(len(crops), self.dimension) / 255).astype(np.float32)
 
     def ping(self) -> None:
         """Nothing can be missing."""
@@ -87,6 +104,9 @@ class FakeIndex(FaceIndex):
         self._dimension = dimension
         self._seen: tuple[str, int] | None = None
         self._faces: list[FaceChange] = []
+
+    def for_model(self, model_id: str, dimension: int) -> "FakeIndex":
+        return FakeIndex(model_id, dimension)
 
     def catch_up(self, database: ImageDatabase) -> None:
         now = (database.database_id(), database.newest_change())
@@ -147,6 +167,8 @@ class FakeImageDatabase(ImageDatabase):
 
     def add_faces(self, faces: Sequence[NewFace], model_id: str) -> list[int]:
         self.ping()
+        if not faces:
+            return []
         for new in faces:
             texts = [(new.person_name, 255), (new.version, 255), (new.photo.file_name, 1024), (model_id, 64)]
             if any(len(text) > width for text, width in texts):
@@ -169,9 +191,14 @@ class FakeImageDatabase(ImageDatabase):
                     model_id=model_id,
                     dimension=new.face.embedding.size,
                     added_at=datetime.now(UTC),
+                    quality=new.face.quality,
                 )
                 self._faces.append((stored, new.face.embedding.astype(np.float32)))
             return list(range(first, first + len(faces)))
+
+    def gallery_model(self) -> str | None:
+        self.ping()
+        return self._faces[0][0].model_id if self._faces else None
 
     def get_faces(self, ids: Sequence[int]) -> dict[int, StoredFace]:
         self.ping()
@@ -202,6 +229,7 @@ class FakeImageDatabase(ImageDatabase):
         dimensions = {new.face.embedding.size for new in faces}
         if len(dimensions) > 1:
             raise InvalidParameter
-        stored = {face.dimension for face, _ in self._faces if face.model_id == model_id}
-        if stored and dimensions - stored:
+        if self._faces and model_id != self._faces[0][0].model_id:
+            raise ModelMismatch
+        if self._faces and dimensions != {self._faces[0][0].dimension}:
             raise ModelMismatch

@@ -15,7 +15,8 @@ MODEL = "test-model"
 class FaceHistory(ImageDatabase):
     """Holds changes in memory; lives as long as its test, and is no database to share between processes.
 
-    Ids are whatever the test says, so that they need not grow with the change numbers.
+    Ids are whatever the test says, so that they need not grow with the change numbers. Unlike a gallery it
+    takes changes of several models: an index counts on nothing but its own model's changes.
     """
 
     def __init__(self, identity: str = "00000000-0000-4000-8000-000000000001", batch: int = 500) -> None:
@@ -71,6 +72,10 @@ class FaceHistory(ImageDatabase):
     def database_id(self) -> str:
         self.ping()
         return self.identity
+
+    def gallery_model(self) -> str | None:
+        self.ping()
+        return self.changes[0][0] if self.changes else None
 
     def add_faces(self, faces: Sequence[NewFace], model_id: str) -> list[int]:
         raise NotImplementedError

@@ -12,9 +12,18 @@ import pytest
 
 from facesearch.errors import Invalid, InvalidParameter, ModelMismatch
 from facesearch.interfaces import ImageDatabase
-from facesearch.records import Box, Face, FaceChange, Location, NewFace, PhotoInfo
+from facesearch.records import NO_BOX, Box, Face, FaceChange, Location, NewFace, PhotoInfo, Quality
 
 MODEL = "model-a"
+QUALITY = Quality(
+    size_px=71,
+    score=0.1 + 0.2,
+    sharpness=1234.5678901234567,
+    brightness=1 / 3,
+    roll_deg=-179.99999999999997,
+    yaw_deg=-1e-17,
+    pitch_deg=89.0,
+)
 
 
 def new_face(embedding: Any = (0.5, -1.25, 3.0), **fields: Any) -> NewFace:
@@ -39,6 +48,7 @@ class ImageDatabaseContract:
 
     def test_a_new_database_is_empty(self, database: ImageDatabase) -> None:
         assert database.newest_change() == 0
+        assert database.gallery_model() is None
         assert all_changes(database) == []
         assert database.get_faces([1, 2]) == {}
 
@@ -62,6 +72,21 @@ class ImageDatabaseContract:
         assert (stored.model_id, stored.dimension) == (MODEL, 3)
         assert abs(datetime.now(UTC) - stored.added_at) < timedelta(minutes=5)
 
+    @pytest.mark.parametrize("quality", [QUALITY, None])
+    def test_a_faces_quality_comes_back_with_all_its_digits(
+        self, database: ImageDatabase, quality: Quality | None
+    ) -> None:
+        face = replace(new_face().face, quality=quality)
+        [face_id] = database.add_faces([new_face(face=face)], MODEL)
+        assert database.get_faces([face_id])[face_id].quality == quality
+
+    def test_a_face_that_was_imported_without_its_photo_comes_back_so(self, database: ImageDatabase) -> None:
+        photo = PhotoInfo("", 0, 0)
+        face = Face(NO_BOX, np.zeros(3, np.float32))
+        [face_id] = database.add_faces([new_face(photo=photo, face=face)], MODEL)
+        stored = database.get_faces([face_id])[face_id]
+        assert (stored.photo, stored.box, stored.quality) == (photo, NO_BOX, None)
+
     def test_a_photo_without_date_and_place_comes_back_without(self, database: ImageDatabase) -> None:
         photo = PhotoInfo("x.png", 1, 2)
         [face_id] = database.add_faces([new_face(photo=photo)], MODEL)
@@ -76,7 +101,7 @@ class ImageDatabaseContract:
         assert type(found.latitude) is float
 
     def test_ids_come_in_the_order_of_the_faces(self, database: ImageDatabase) -> None:
-        database.add_faces([new_face()], "another model")
+        database.add_faces([new_face()], MODEL)
         names = [f"Person {n}" for n in range(1_200)]
         ids = database.add_faces([new_face(person_name=name) for name in names], MODEL)
         stored = database.get_faces(ids)
@@ -130,18 +155,52 @@ class ImageDatabaseContract:
         with pytest.raises(Invalid):
             database.add_faces([new_face()], "m" * 65)
 
-    def test_a_model_keeps_its_dimension(self, database: ImageDatabase) -> None:
+    def test_a_gallery_gets_its_model_with_its_first_face_and_keeps_it(self, database: ImageDatabase) -> None:
+        assert database.gallery_model() is None
+        database.add_faces([new_face()], MODEL)
+        for other in ("another model", MODEL.upper(), f"{MODEL} "):
+            with pytest.raises(ModelMismatch):
+                database.add_faces([new_face()], other)
+            assert database.gallery_model() == MODEL
+            assert database.newest_change() == 1
+
+    def test_faces_that_were_refused_give_a_gallery_no_model(self, database: ImageDatabase) -> None:
+        with pytest.raises(InvalidParameter):
+            database.add_faces([new_face(person_name="x" * 256)], MODEL)
+        assert database.add_faces([], MODEL) == []
+        assert database.gallery_model() is None
+        database.add_faces([new_face()], "another model")
+        assert database.gallery_model() == "another model"
+
+    def test_a_gallery_keeps_the_dimension_of_its_model(self, database: ImageDatabase) -> None:
         database.add_faces([new_face([1.0, 2.0])], MODEL)
-        database.add_faces([new_face([1.0, 2.0, 3.0])], "another model")
         for _ in range(2):
             with pytest.raises(ModelMismatch):
                 database.add_faces([new_face([1.0, 2.0, 3.0])], MODEL)
             database.add_faces([new_face([3.0, 2.0])], MODEL)
-        assert [change.number for change in all_changes(database)] == [1, 3, 4]
+        assert [change.number for change in all_changes(database)] == [1, 2, 3]
+
+    def test_threads_that_race_for_the_first_face_agree_on_one_model(self, database: ImageDatabase) -> None:
+        def add(model_id: str) -> str | None:
+            try:
+                database.add_faces([new_face()] * 3, model_id)
+            except ModelMismatch:
+                return None
+            return model_id
+
+        with ThreadPoolExecutor(4) as threads:
+            added = list(threads.map(add, ["a", "b", "c", "d"]))
+        [model] = [model_id for model_id in added if model_id]
+        assert database.gallery_model() == model
+        assert [c.number for c in all_changes(database, 0, model)] == [1, 2, 3]
+        assert database.newest_change() == 3
 
     def test_adding_no_faces_is_no_change(self, database: ImageDatabase) -> None:
         assert database.add_faces([], MODEL) == []
         assert database.newest_change() == 0
+        database.add_faces([new_face()], MODEL)
+        assert database.add_faces([], MODEL) == []
+        assert database.newest_change() == 1
 
     def test_changes_follow_the_calls(self, database: ImageDatabase) -> None:
         ids = database.add_faces([new_face(), new_face()], MODEL)
@@ -152,11 +211,10 @@ class ImageDatabaseContract:
         assert all_changes(database, 3) == []
         assert all_changes(database, 99) == []
 
-    def test_changes_are_those_of_one_model(self, database: ImageDatabase) -> None:
-        for model_id in ("a", "b", "a", "A"):
-            database.add_faces([new_face()], model_id)
-        assert [c.number for c in all_changes(database, 0, "a")] == [1, 3]
-        assert [c.number for c in all_changes(database, 0, "A")] == [4]
+    def test_there_are_no_changes_of_another_model(self, database: ImageDatabase) -> None:
+        database.add_faces([new_face()] * 2, "a")
+        assert [c.number for c in all_changes(database, 0, "a")] == [1, 2]
+        assert all_changes(database, 0, "A") == []
         assert all_changes(database, 0, "none") == []
 
     def test_embeddings_come_back_bit_by_bit(self, database: ImageDatabase) -> None:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from facesearch.config import Settings
 from facesearch.databases import SQLImageDatabase, open_image_database
+from facesearch.errors import ModelMismatch
 from tests.contracts.image_database import MODEL, new_face
 
 LIMIT_S = 60
@@ -92,6 +93,20 @@ def add(connection: Connection, settings: Settings, calls: int, name: str) -> No
         faces = [new_face(person_name=f"{name} {n}")] * (n % 3 + 1)
         connection.send(database.add_faces(faces, MODEL))
     connection.send("done")
+    database.close()
+
+
+def add_first(connection: Connection, settings: Settings, model_id: str) -> None:
+    """Say ready, wait for the word, add two faces of a model, and tell whether the gallery took them."""
+    database = opened(settings)
+    database.prepare()
+    connection.send("ready")
+    connection.recv()
+    try:
+        database.add_faces([new_face()] * 2, model_id)
+        connection.send(True)
+    except ModelMismatch:
+        connection.send(False)
     database.close()
 
 

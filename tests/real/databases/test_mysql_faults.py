@@ -41,6 +41,7 @@ def assert_away(database: ImageDatabase) -> None:
     calls = [
         database.ping,
         database.newest_change,
+        database.gallery_model,
         lambda: database.get_faces([1]),
         lambda: database.add_faces([new_face()], MODEL),
         lambda: all_changes(database),

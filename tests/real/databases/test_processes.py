@@ -10,6 +10,7 @@ from tests.mariadb import MariaDB
 from tests.real.databases.processes import (
     add,
     add_and_stay,
+    add_first,
     child,
     driver_beside_encoder,
     heard,
@@ -29,6 +30,21 @@ def test_four_processes_prepare_together_once(database_settings: Settings) -> No
     assert ids == {database.database_id()}
     assert len(database.select("FACESEARCH_STATE")) == 1
     assert len(database.select("FACESEARCH_VERSION")) == 1
+    database.close()
+
+
+def test_processes_that_race_for_the_first_face_agree_on_one_model(database_settings: Settings) -> None:
+    models = ["model-a", "model-b", "model-c", "model-d"]
+    with ExitStack() as stack:
+        children = [stack.enter_context(child(add_first, database_settings, m))[1] for m in models]
+        assert [heard(connection) for connection in children] == ["ready"] * 4
+        for connection in children:
+            connection.send("go")
+        taken = [model for model, connection in zip(models, children, strict=True) if heard(connection)]
+    database = opened(database_settings)
+    assert taken == [database.gallery_model()]
+    assert [change.number for change in all_changes(database, 0, taken[0])] == [1, 2]
+    assert database.newest_change() == 2
     database.close()
 
 
