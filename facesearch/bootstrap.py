@@ -1,14 +1,15 @@
 """The switchboard: the only module that names concrete classes."""
 
 from functools import partial
+from pathlib import Path
 
 from facesearch.config import Settings, load_settings
 from facesearch.databases import open_image_database
-from facesearch.encoders import AGTEncoder
+from facesearch.encoders import KINDS, AGTEncoder
 from facesearch.images import AGTImage
 from facesearch.interfaces import API
 from facesearch.search import ExactIndex
-from facesearch.service import AGTAPI, EncodePhoto
+from facesearch.service import AGTAPI, EncodePhotos, faces_of, read_encodings
 from facesearch.web import Application, create_app
 from facesearch.workers import ProcessPool
 
@@ -22,7 +23,8 @@ def build_api(settings: Settings) -> API:
     """Compose the service's parts as the settings say."""
     # The database first: its driver must be loaded before the encoder's libraries.
     database = open_image_database(settings)
-    encoder = AGTEncoder(settings.encoder)
+    models = settings.data_dir / "models"
+    encoder = AGTEncoder(settings.encoder, models)
     pool = ProcessPool(
         settings.workers.processes,
         settings.workers.processes_per_host,
@@ -43,6 +45,22 @@ def build_api(settings: Settings) -> API:
         index,
         pool,
         open_image=open_image,
-        encode_photo=EncodePhoto(open_image, AGTEncoder, (settings.encoder,)),
+        encode_photos=EncodePhotos(open_image, AGTEncoder, (settings.encoder, models)),
         limits=settings.limits,
+        quality=settings.quality,
     )
+
+
+def import_encodings(settings: Settings, file: Path, names_file: Path | None, allow_pickle: bool) -> int:
+    """Store the encodings of a face_recognition gallery; return how many.
+
+    Raises:
+        Invalid: the files cannot be used.
+        ModelMismatch: the gallery holds vectors of another kind.
+    """
+    faces = faces_of(read_encodings(file, names_file, allow_pickle=allow_pickle), file.name)
+    api = build_api(settings)
+    try:
+        return api.import_faces(faces, KINDS["plain"].model_id)
+    finally:
+        api.close()

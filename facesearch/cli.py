@@ -2,6 +2,8 @@
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -28,12 +30,40 @@ def serve(host: str | None, port: int | None, workers: int | None) -> None:
     for name, value in (("HOST", host), ("PORT", port), ("WORKERS", workers)):
         if value is not None:
             os.environ[f"FACESEARCH_SERVER__{name}"] = str(value)
-    try:
+    with _errors_as_sentences():
         load_settings()
-    except FacesearchError as error:
-        raise click.ClickException(error.message) from None
     # gunicorn takes this process over, so that signals reach it as they would reach us. The folder
     # that it looks for app.py and gunicorn.conf.py in is the project's, wherever it was called from.
     command = [sys.executable, "-m", "gunicorn", "--chdir", str(PROJECT_ROOT)]
     command += ["--config", str(PROJECT_ROOT / "gunicorn.conf.py"), "app:app"]
     os.execv(command[0], command)  # noqa: S606 - every word of it is ours
+
+
+@main.command("import")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--names",
+    "names_file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Text file with a name per line, or CSV with a column `name`, in the order of the encodings.",
+)
+@click.option("--pickle", "allow_pickle", is_flag=True, help="Read a pickle; only arrays and plain types.")
+def import_gallery(file: Path, names_file: Path | None, allow_pickle: bool) -> None:
+    """Import a gallery of face_recognition: encodings in a .npy, .npz or pickle FILE, with their names.
+
+    The encodings are `plain` vectors; an empty gallery becomes a plain one, a mirror gallery refuses them.
+    """
+    # Here, not above: `serve` needs none of it, and numpy's threads are limited before it is loaded.
+    from facesearch.bootstrap import import_encodings  # noqa: PLC0415
+
+    with _errors_as_sentences():
+        count = import_encodings(load_settings(), file, names_file, allow_pickle)
+    click.echo(f"Imported {count} faces from {file.name}.")
+
+
+@contextmanager
+def _errors_as_sentences() -> Iterator[None]:
+    try:
+        yield
+    except FacesearchError as error:
+        raise click.ClickException(error.message) from None

@@ -51,11 +51,35 @@ class DatabaseSettings(_Section):
 
 
 class EncoderSettings(_Section):
-    """How faces are found: a photo is reduced to `detect_pixels`, then doubled `upsample` times."""
+    """How faces are found and encoded.
 
+    `engine` runs the networks; both give the same vectors. `kind` counts for empty galleries only: a
+    gallery keeps the kind of its first face. A photo is reduced to `detect_pixels`, then doubled
+    `upsample` times. With `look_twice`, enrolment looks without doubling first, and doubles only where
+    nothing was found. `max_faces` keeps the largest of more.
+    """
+
+    engine: Literal["onnx", "dlib"] = "onnx"
+    kind: Literal["mirror", "plain"] = "mirror"
     detector: Literal["hog", "cnn"] = "hog"
     upsample: Annotated[int, Field(ge=0, le=3)] = 1
     detect_pixels: Annotated[int, Field(ge=10_000, le=100_000_000)] = 2_000_000
+    min_face_px: Annotated[int, Field(ge=0, le=10_000)] = 0
+    max_faces: Annotated[int, Field(ge=1, le=10_000)] = 500
+    look_twice: bool = True
+
+
+class QualitySettings(_Section):
+    """What a face's picture must have to be enrolled; null sets no limit."""
+
+    min_size_px: Annotated[int, Field(ge=1)] | None = None
+    min_score: float | None = None
+    min_sharpness: Annotated[float, Field(ge=0)] | None = None
+    min_brightness: Annotated[float, Field(ge=0, le=255)] | None = None
+    max_brightness: Annotated[float, Field(ge=0, le=255)] | None = None
+    max_roll_deg: Annotated[float, Field(ge=0, le=180)] | None = None
+    max_yaw_deg: Annotated[float, Field(ge=0, le=90)] | None = None
+    max_pitch_deg: Annotated[float, Field(ge=0, le=90)] | None = None
 
 
 class SearchSettings(_Section):
@@ -90,6 +114,7 @@ class Settings(_Section):
     server: ServerSettings = ServerSettings()
     database: DatabaseSettings = DatabaseSettings()
     encoder: EncoderSettings = EncoderSettings()
+    quality: QualitySettings = QualitySettings()
     search: SearchSettings = SearchSettings()
     workers: WorkerSettings = WorkerSettings()
     limits: LimitSettings = LimitSettings()

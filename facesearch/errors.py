@@ -10,7 +10,8 @@ FacesearchError
 │   ├── BrokenImage
 │   ├── BrokenArchive
 │   ├── TooLarge
-│   └── NoFaceFound
+│   ├── NoFaceFound
+│   └── FaceRefused
 ├── NotAllowed           the sender may not do this
 ├── NotFound             there is no such thing
 │   └── FaceNotFound
@@ -98,6 +99,12 @@ class NoFaceFound(Invalid):
     """No face was found in the photo."""
 
     code = "no_face_found"
+
+
+class FaceRefused(Invalid):
+    """The face's picture is not good enough."""
+
+    code = "face_refused"
 
 
 class NotAllowed(FacesearchError):

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from facesearch.records import (
     AddedFace,
+    AlignedFace,
     BulkReport,
     Detection,
     EncodedPhoto,
@@ -25,10 +26,13 @@ from facesearch.records import (
     PhotoInfo,
     ProbeFace,
     StoredFace,
+    Wanted,
 )
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+ANY_FACE = Wanted()
 
 
 class Image(ABC):
@@ -75,24 +79,43 @@ class ImageEncoder(ABC):
         """The Euclidean distance up to which two embeddings count as one person by default."""
 
     @abstractmethod
-    def detect(self, image: Image) -> list[Detection]:
+    def for_model(self, model_id: str) -> "ImageEncoder":
+        """Return the encoder of another vector space made by the same networks; it shares them.
+
+        Raises:
+            ModelMismatch: these networks do not make that space.
+        """
+
+    @abstractmethod
+    def detect(self, image: Image, wanted: Wanted = ANY_FACE) -> list[Detection]:
         """Return the faces of a photo from left to right, boxes in pixels of the full upright photo."""
 
     @abstractmethod
-    def embed(self, image: Image, detections: Sequence[Detection]) -> NDArray[np.float32]:
-        """Return float32 of shape (len(detections), dimension), aligned on the photo's full pixels."""
+    def align(self, image: Image, detections: Sequence[Detection]) -> list[AlignedFace]:
+        """Cut each face out of the photo's full pixels, as `embed` takes it."""
+
+    @abstractmethod
+    def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return float32 of shape (n, dimension) for crops of shape (n, size, size, 3), of any photos."""
 
     @abstractmethod
     def ping(self) -> None:
         """Load the models where that has not happened, and raise where they cannot be used."""
 
-    def encode(self, image: Image, *, only_largest: bool = False) -> EncodedPhoto:
-        """Detect and embed all faces of a photo, or only the one whose box is largest."""
-        found = self.detect(image)
-        wanted = [max(found, key=lambda d: d.box.area)] if only_largest and found else found
-        embeddings = self.embed(image, wanted)
-        faces = tuple(Face(d.box, e) for d, e in zip(wanted, embeddings, strict=True))
-        return EncodedPhoto(image.info, faces, faces_found=len(found))
+    def look(self, image: Image, wanted: Wanted = ANY_FACE) -> tuple[list[AlignedFace], int]:
+        """Detect and align: the faces that are wanted, and how many were detected."""
+        found = self.detect(image, wanted)
+        kept = [max(found, key=lambda d: d.box.area)] if wanted.only_largest and found else found
+        return self.align(image, kept), len(found)
+
+    def encode(self, image: Image, wanted: Wanted = ANY_FACE) -> EncodedPhoto:
+        """Detect, align and embed the faces of one photo."""
+        aligned, found = self.look(image, wanted)
+        if not aligned:
+            return EncodedPhoto(image.info, (), found)
+        embeddings = self.embed(np.stack([face.crop for face in aligned]))
+        faces = tuple(Face(a.box, e, a.quality) for a, e in zip(aligned, embeddings, strict=True))
+        return EncodedPhoto(image.info, faces, found)
 
 
 class DatabaseCRUD(ABC):
@@ -169,8 +192,16 @@ class ImageDatabase(ABC):
         """The UUID that was drawn when the tables were made."""
 
     @abstractmethod
+    def gallery_model(self) -> str | None:
+        """The model id that the gallery got with its first face, None while it has had none."""
+
+    @abstractmethod
     def add_faces(self, faces: Sequence[NewFace], model_id: str) -> list[int]:
-        """Store faces in one transaction; return their ids in order. All or none are stored."""
+        """Store faces in one transaction; return their ids in order. All or none are stored.
+
+        Raises:
+            ModelMismatch: the gallery's first face was of another model.
+        """
 
     @abstractmethod
     def get_faces(self, ids: Sequence[int]) -> dict[int, StoredFace]:
@@ -198,6 +229,10 @@ class FaceIndex(ABC):
 
     Lives as long as its process. Any thread may call it; processes of one host share the copy.
     """
+
+    @abstractmethod
+    def for_model(self, model_id: str, dimension: int) -> "FaceIndex":
+        """Return an index of another model's faces, of the same kind and in the same place."""
 
     @abstractmethod
     def catch_up(self, database: ImageDatabase) -> None:
@@ -269,7 +304,14 @@ class API(ABC):
     """
 
     @abstractmethod
-    def search_faces(self, photo: bytes, file_name: str, k: int, tolerance: float | None) -> list[ProbeFace]:
+    def search_faces(
+        self,
+        photo: bytes,
+        file_name: str,
+        k: int,
+        tolerance: float | None,
+        wanted: Wanted = ANY_FACE,
+    ) -> list[ProbeFace]:
         """Return the photo's faces from left to right, each with its nearest known faces.
 
         Args:
@@ -277,14 +319,24 @@ class API(ABC):
             file_name: the name that the client gave; never opened.
             k: how many matches per face at most, 1 to 1000.
             tolerance: largest Euclidean distance, 0 to 2; None takes the model's.
+            wanted: which faces of the photo, and how they are looked for.
         """
 
     @abstractmethod
-    def add_face(self, photo: bytes, file_name: str) -> AddedFace:
+    def add_face(self, photo: bytes, file_name: str, wanted: Wanted = ANY_FACE) -> AddedFace:
         """Store the largest face of a photo.
 
         Raises:
             NoFaceFound: the photo has none.
+            FaceRefused: its quality is below the limits of the configuration.
+        """
+
+    @abstractmethod
+    def import_faces(self, faces: Iterable[NewFace], model_id: str) -> int:
+        """Store faces that were encoded elsewhere; return how many.
+
+        Raises:
+            ModelMismatch: the gallery holds faces of another model.
         """
 
     @abstractmethod

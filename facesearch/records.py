@@ -46,6 +46,9 @@ class Box:
         return self.width * self.height
 
 
+NO_BOX = Box(top=0, right=-1, bottom=-1, left=0)
+
+
 @dataclass(frozen=True, slots=True)
 class Location:
     """Where a photo was taken, in degrees (WGS 84); south and west are negative."""
@@ -85,12 +88,62 @@ class Detection:
     score: float
 
 
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """How good one face's picture is.
+
+    `size_px` is the shorter side of its box, `score` the detector's, `sharpness` the variance of the
+    aligned crop's Laplacian, `brightness` the crop's mean luma from 0 to 255. The angles are estimates in
+    degrees: `roll_deg` clockwise in the photo, `yaw_deg` to the photo's right, `pitch_deg` downwards.
+    """
+
+    size_px: int
+    score: float
+    sharpness: float
+    brightness: float
+    roll_deg: float
+    yaw_deg: float
+    pitch_deg: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AlignedFace:
+    """A face turned and scaled to a model's input, uint8 of shape (size, size, 3), RGB."""
+
+    box: Box
+    crop: NDArray[np.uint8]
+    quality: Quality
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Face:
-    """A detected face with its embedding, float32 of shape (dimension,)."""
+    """A face with its embedding, float32 of shape (dimension,).
+
+    A face that was imported as a vector has NO_BOX and no quality.
+    """
 
     box: Box
     embedding: Embedding
+    quality: Quality | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What one request looks for in a photo; None leaves it to the configuration.
+
+    Args:
+        only_largest: one face is enough, the largest; it may be looked for in a cheaper way first.
+        detector: `hog` or `cnn`.
+        upsample: how often the photo is doubled before detection.
+        min_face_px: faces with a shorter side than this are left out.
+        max_faces: of more faces, the largest are kept.
+    """
+
+    only_largest: bool = False
+    detector: str | None = None
+    upsample: int | None = None
+    min_face_px: int | None = None
+    max_faces: int | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -131,6 +184,7 @@ class StoredFace:
     model_id: str
     dimension: int
     added_at: datetime
+    quality: Quality | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -165,6 +219,7 @@ class ProbeFace:
 
     box: Box
     matches: tuple[NamedMatch, ...]
+    quality: Quality | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +230,7 @@ class AddedFace:
     person_name: str
     box: Box
     faces_found: int
+    quality: Quality | None = None
 
 
 @dataclass(frozen=True, slots=True)

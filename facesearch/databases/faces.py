@@ -77,6 +77,11 @@ class SQLImageDatabase(SQLDatabase, ImageDatabase):
     def newest_change(self) -> int:
         return int(self._state("newest_change"))
 
+    def gallery_model(self) -> str | None:
+        self._ready()
+        rows = self.select(MODELS, ["model_id"])
+        return str(rows[0]["model_id"]) if rows else None
+
     def add_faces(self, faces: Sequence[NewFace], model_id: str) -> list[int]:
         """Store faces in one transaction; return their ids in order. All or none are stored.
 
@@ -88,7 +93,7 @@ class SQLImageDatabase(SQLDatabase, ImageDatabase):
 
         Raises:
             InvalidParameter: a field is too long, or an embedding cannot be stored.
-            ModelMismatch: the model's stored vectors have another dimension.
+            ModelMismatch: the gallery's first face was of another model or dimension.
         """
         if not faces:
             return []
@@ -102,7 +107,7 @@ class SQLImageDatabase(SQLDatabase, ImageDatabase):
             # Changes nothing, and takes the row's lock; what is read below is then the newest.
             self.update(STATE, _STATE_ROW, _STATE_ROW)
             before = self.newest_change()
-            self._check_dimension(model_id, rows[0]["dimension"])
+            self._check_model(model_id, rows[0]["dimension"])
             newest = before + len(rows)
             for number, row in enumerate(rows, before + 1):
                 row["change_number"] = number
@@ -153,11 +158,16 @@ class SQLImageDatabase(SQLDatabase, ImageDatabase):
             raise Conflict(f"The database's table {STATE} has lost its row.")
         return rows[0][column]
 
-    def _check_dimension(self, model_id: str, dimension: int) -> None:
-        """Keep a model to the dimension of its first vectors; called with the counter's lock held."""
-        rows = self.select(MODELS, ["dimension"], {"model_id": model_id})
+    def _check_model(self, model_id: str, dimension: int) -> None:
+        """Keep the gallery to the model of its first vectors; called with the counter's lock held."""
+        rows = self.select(MODELS, ["model_id", "dimension"])
         if not rows:
             self.insert(MODELS, [{"model_id": model_id, "dimension": dimension}])
-        elif rows[0]["dimension"] != dimension:
-            stored = rows[0]["dimension"]
-            raise ModelMismatch(f"The gallery's vectors have {stored} dimensions, these have {dimension}.")
+            return
+        stored, stored_dimension = rows[0]["model_id"], rows[0]["dimension"]
+        if stored != model_id:
+            raise ModelMismatch(f"The gallery holds vectors of {stored}; these are of {model_id}.")
+        if stored_dimension != dimension:
+            raise ModelMismatch(
+                f"The gallery's vectors have {stored_dimension} dimensions, these have {dimension}."
+            )

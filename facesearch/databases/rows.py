@@ -1,7 +1,9 @@
 """Faces as rows of IMAGE_DATASET and back. Pure functions, safe from any thread."""
 
+import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,7 +17,7 @@ from facesearch.databases.tables import (
     TAKEN_AT_WIDTH,
 )
 from facesearch.errors import Conflict, InvalidParameter
-from facesearch.records import Box, Embedding, FaceChange, Location, NewFace, PhotoInfo, StoredFace
+from facesearch.records import Box, Embedding, FaceChange, Location, NewFace, PhotoInfo, Quality, StoredFace
 
 FACE_COLUMNS = [
     "id",
@@ -33,6 +35,7 @@ FACE_COLUMNS = [
     "longitude",
     "model_id",
     "dimension",
+    "quality",
     "added_at",
 ]
 CHANGE_COLUMNS = ["change_number", "id", "dimension", "vector"]
@@ -57,6 +60,7 @@ def row_of(face: NewFace, model_id: str, added_at: datetime) -> dict[str, Any]:
         "model_id": _text(model_id, MODEL_ID_WIDTH, "model's id"),
         "dimension": face.face.embedding.size,
         "vector": vector_of(face.face.embedding),
+        "quality": _quality_text(face.face.quality),
         "added_at": added_at,
     }
     sizes = {
@@ -85,6 +89,7 @@ def face_of(row: Mapping[str, Any]) -> StoredFace:
         model_id=row["model_id"],
         dimension=row["dimension"],
         added_at=row["added_at"].replace(tzinfo=UTC),
+        quality=_quality(row["quality"]),
     )
 
 
@@ -119,6 +124,14 @@ def vector_of(embedding: Embedding) -> bytes:
     if not np.isfinite(vector).all():
         raise InvalidParameter("An embedding has finite numbers.")
     return vector.tobytes()
+
+
+def _quality_text(quality: Quality | None) -> str | None:
+    return None if quality is None else json.dumps(asdict(quality))
+
+
+def _quality(text: str | None) -> Quality | None:
+    return None if text is None else Quality(**json.loads(text))
 
 
 def _text(text: str, width: int, what: str) -> str:

@@ -1,27 +1,28 @@
 """dlib's detectors, landmark predictor and embedding network behind one lock.
 
 What was measured with dlib-bin 20.0.1: only HOG detection releases the interpreter's lock (GIL);
-landmarks, embedding, CNN detection and loading hold it, so threads cannot overlap them anyway. None of the
-objects may be used by two threads at once. So one lock guards all of them, and HOG detection, the one
-that can run side by side, works on a copy of the detector, made in 1.4 ms and given up afterwards along
-with the scratch memory of its last photo (60 MB at two megapixels).
+landmarks, alignment, embedding, CNN detection and loading hold it, so threads cannot overlap them anyway.
+None of the objects may be used by two threads at once. So one lock guards all of them, and HOG detection,
+the one that can run side by side, works on a copy of the detector, made in 1.4 ms and given up afterwards
+along with the scratch memory of its last photo (60 MB at two megapixels).
 """
 
 import copy
 import threading
 from collections.abc import Callable
 from importlib import import_module
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from facesearch.encoders.model_files import CNN_DETECTOR, EMBEDDING, LANDMARKS, model_file
 from facesearch.errors import Unavailable
-from facesearch.records import Box
+from facesearch.records import Box, Detection
 
-Found = list[tuple[Box, float]]
+CROP_SIZE_PX = 150
+
+_PADDING = 0.25  # of the face's size on each side, as compute_face_descriptor crops
 
 
 class DlibModels:
@@ -29,45 +30,71 @@ class DlibModels:
 
     Images are uint8 of shape (height, width, 3), RGB, C-contiguous; they may be read-only.
 
-    Args:
-        detector: which of the two detectors `find` uses.
-
     Every method raises Unavailable where dlib or a model file cannot be used.
     """
 
-    def __init__(self, detector: Literal["hog", "cnn"]) -> None:
-        self._detector = detector
+    def __init__(self) -> None:
         self._lock = threading.Lock()
         self._loaded: dict[str, Any] = {}
 
-    def find(self, pixels: NDArray[np.uint8], doublings: int) -> Found:
-        """Return boxes and scores of faces, in pixels of `pixels`, after doubling its size some times."""
-        if self._detector == "cnn":
-            with self._lock:
-                found = self._cnn()(pixels, doublings)
-                return [(_box(face.rect), float(face.confidence)) for face in found]
+    def find_by_hog(self, pixels: NDArray[np.uint8], doublings: int) -> list[Detection]:
+        """Return the faces in pixels of `pixels`, after doubling its size some times."""
         with self._lock:
             own = copy.copy(self._hog())
         rectangles, scores, _ = own.run(pixels, doublings, 0.0)
-        return [(_box(rectangle), float(score)) for rectangle, score in zip(rectangles, scores, strict=True)]
+        return [Detection(_box(r), float(s)) for r, s in zip(rectangles, scores, strict=True)]
 
-    def embed(self, pixels: NDArray[np.uint8], box: Box) -> NDArray[np.float32]:
-        """Return one face's embedding, float32 of shape (128,).
+    def find_by_cnn(self, pixels: NDArray[np.uint8], doublings: int) -> list[Detection]:
+        """Return the faces in pixels of `pixels`, after doubling its size some times."""
+        with self._lock:
+            found = self._cnn()(pixels, doublings)
+            return [Detection(_box(face.rect), float(face.confidence)) for face in found]
+
+    def align(self, pixels: NDArray[np.uint8], box: Box) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
+        """Find a face's landmarks and cut it out by them.
+
+        Returns:
+            Five landmarks, float64 of shape (5, 2), x and y in pixels of the photo; and the crop that
+            compute_face_descriptor would look at, uint8 of shape (150, 150, 3).
+        """
+        with self._lock:
+            dlib = self._dlib()
+            rectangle = dlib.rectangle(box.left, box.top, box.right, box.bottom)
+            shape = self._landmarks()(pixels, rectangle)
+            crop = dlib.get_face_chip(pixels, shape, size=CROP_SIZE_PX, padding=_PADDING)
+        points = np.array([(point.x, point.y) for point in shape.parts()], np.float64)
+        return points, crop
+
+    def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return float32 of shape (n, 128) for crops of shape (n, 150, 150, 3).
 
         One face at a time: dlib takes as long for eight at once (0.8 s), and would hold the interpreter's
         lock throughout, while every other thread of the process waits.
         """
+        vectors = []
+        for crop in crops:
+            with self._lock:
+                vectors.append(self._network().compute_face_descriptor(np.ascontiguousarray(crop), 1))
+        return np.array(vectors, dtype=np.float32).reshape(len(crops), 128)
+
+    def load_hog(self) -> None:
+        """Load the HOG detector; 0.3 s."""
         with self._lock:
-            rectangle = self._dlib().rectangle(box.left, box.top, box.right, box.bottom)
-            landmarks = self._landmarks()(pixels, rectangle)
-            values = self._network().compute_face_descriptor(pixels, landmarks, 1)
-        return np.array(values, dtype=np.float32)
+            self._hog()
+
+    def load_cnn(self) -> None:
+        """Load the CNN detector."""
+        with self._lock:
+            self._cnn()
+
+    def load_landmarks(self) -> None:
+        """Load what `align` needs."""
+        with self._lock:
+            self._landmarks()
 
     def load(self) -> None:
-        """Load everything that `find` and `embed` need; 0.5 s, most of it for the HOG detector."""
+        """Load the embedding network."""
         with self._lock:
-            self._cnn() if self._detector == "cnn" else self._hog()
-            self._landmarks()
             self._network()
 
     def _dlib(self) -> Any:
@@ -90,7 +117,7 @@ class DlibModels:
 
     def _from_file(self, name: str, kind: Callable[[], Callable[[str], Any]]) -> Any:
         def load() -> Any:
-            path: Path = model_file(name)
+            path = model_file(name)
             try:
                 return kind()(str(path))
             except RuntimeError:

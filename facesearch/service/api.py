@@ -1,29 +1,34 @@
 """AGTAPI: the service's verbs, composed of a database and an encoder."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
+from dataclasses import replace
+from itertools import islice
 from typing import BinaryIO
 
 import numpy as np
 
-from facesearch.config import LimitSettings
+from facesearch.config import LimitSettings, QualitySettings
 from facesearch.errors import DatabaseUnavailable, FaceNotFound, InvalidParameter
-from facesearch.interfaces import API, FaceIndex, Image, ImageDatabase, ImageEncoder, WorkerPool
+from facesearch.interfaces import ANY_FACE, API, FaceIndex, Image, ImageDatabase, ImageEncoder, WorkerPool
 from facesearch.records import (
     AddedFace,
     BulkReport,
-    EncodedPhoto,
     NamedMatch,
-    PhotoFile,
+    NewFace,
     ProbeFace,
     StoredFace,
+    Wanted,
 )
+from facesearch.service.encode import EncodePhotos
 from facesearch.service.enrol import BulkEnrolment, new_face
+from facesearch.service.gallery import Gallery
 from facesearch.service.names import base_name
 
 LARGEST_K = 1000
 LARGEST_TOLERANCE = 2.0
+IMPORTED_PER_TRANSACTION = 2_000
 
 _log = logging.getLogger(__name__)
 
@@ -33,12 +38,14 @@ class AGTAPI(API):
 
     Args:
         database: the truth about faces.
-        encoder: turns photos into embeddings in this process.
-        index: the searchable copy of the database.
+        encoder: turns photos into embeddings in this process; counts for an empty gallery, which
+            keeps the model of its first face.
+        index: the searchable copy of the database, of the encoder's model.
         pool: encodes the photos of a bulk side by side.
         open_image: decodes the bytes of a photo within limits.
-        encode_photo: decodes a photo and encodes its largest face; picklable, runs in the pool.
+        encode_photos: decodes photos and encodes the largest face of each, in the pool.
         limits: what an archive may hold.
+        quality: what a face's picture must have to be enrolled.
     """
 
     def __init__(
@@ -49,16 +56,18 @@ class AGTAPI(API):
         pool: WorkerPool,
         *,
         open_image: Callable[[bytes, str], Image],
-        encode_photo: Callable[[PhotoFile], EncodedPhoto],
+        encode_photos: EncodePhotos,
         limits: LimitSettings,
+        quality: QualitySettings,
     ) -> None:
         self._database = database
         self._encoder = encoder
-        self._index = index
+        self._gallery = Gallery(database, encoder, index)
         self._pool = pool
         self._open_image = open_image
-        self._encode_photo = encode_photo
+        self._encode_photos = encode_photos
         self._limits = limits
+        self._quality = quality
 
     def open(self) -> None:
         """Prepare the database, or go on without it until it answers; load the models."""
@@ -68,19 +77,28 @@ class AGTAPI(API):
             _log.warning("%s Requests that need it are refused until it answers.", error.message)
         self._encoder.ping()
 
-    def search_faces(self, photo: bytes, file_name: str, k: int, tolerance: float | None) -> list[ProbeFace]:
+    def search_faces(
+        self,
+        photo: bytes,
+        file_name: str,
+        k: int,
+        tolerance: float | None,
+        wanted: Wanted = ANY_FACE,
+    ) -> list[ProbeFace]:
         """See API."""
         if not 1 <= k <= LARGEST_K:
             raise InvalidParameter(f"k must be from 1 to {LARGEST_K}.")
-        if tolerance is None:
-            tolerance = self._encoder.tolerance
-        if not 0 <= tolerance <= LARGEST_TOLERANCE:
+        if tolerance is not None and not 0 <= tolerance <= LARGEST_TOLERANCE:
             raise InvalidParameter(f"tolerance must be from 0 to {LARGEST_TOLERANCE:g}.")
-        faces = self._encoder.encode(self._open_image(photo, base_name(file_name))).faces
+        image = self._open_image(photo, base_name(file_name))
+        encoder = self._gallery.encoder()
+        faces = encoder.encode(image, wanted).faces
         if not faces:
             return []
-        self._index.catch_up(self._database)
-        found = self._index.search(np.stack([face.embedding for face in faces]), k, tolerance)
+        index = self._gallery.index_of(encoder)
+        index.catch_up(self._database)
+        probes = np.stack([face.embedding for face in faces])
+        found = index.search(probes, k, encoder.tolerance if tolerance is None else tolerance)
         stored = self._database.get_faces(sorted({match.face_id for matches in found for match in matches}))
         return [
             ProbeFace(
@@ -90,24 +108,34 @@ class AGTAPI(API):
                     for match in matches
                     if match.face_id in stored
                 ),
+                face.quality,
             )
             for face, matches in zip(faces, found, strict=True)
         ]
 
-    def add_face(self, photo: bytes, file_name: str) -> AddedFace:
+    def add_face(self, photo: bytes, file_name: str, wanted: Wanted = ANY_FACE) -> AddedFace:
         """See API."""
         name = base_name(file_name)
-        encoded = self._encoder.encode(self._open_image(photo, name), only_largest=True)
-        face = new_face(name, encoded)
-        (face_id,) = self._database.add_faces([face], self._encoder.model_id)
-        return AddedFace(face_id, face.person_name, face.face.box, encoded.faces_found)
+        image = self._open_image(photo, name)
+        encoder = self._gallery.encoder()
+        encoded = encoder.encode(image, replace(wanted, only_largest=True))
+        new = new_face(name, encoded, self._quality)
+        (face_id,) = self._database.add_faces([new], encoder.model_id)
+        return AddedFace(face_id, new.person_name, new.face.box, encoded.faces_found, new.face.quality)
 
     def add_faces_in_bulk(self, archive: BinaryIO) -> BulkReport:
         """See API."""
-        bulk = BulkEnrolment(
-            self._database, self._encoder.model_id, self._pool, self._encode_photo, self._limits
-        )
+        model_id = self._gallery.encoder().model_id
+        task = replace(self._encode_photos, model_id=model_id)
+        bulk = BulkEnrolment(self._database, model_id, self._pool, task, self._limits, self._quality)
         return bulk.run(archive)
+
+    def import_faces(self, faces: Iterable[NewFace], model_id: str) -> int:
+        """See API."""
+        stored, rest = 0, iter(faces)
+        while batch := list(islice(rest, IMPORTED_PER_TRANSACTION)):
+            stored += len(self._database.add_faces(batch, model_id))
+        return stored
 
     def get_face_info(self, face_id: int) -> StoredFace:
         """See API."""
@@ -120,5 +148,5 @@ class AGTAPI(API):
         """See API."""
         with ExitStack() as parts:
             parts.callback(self._database.close)
-            parts.callback(self._index.close)
+            parts.callback(self._gallery.close)
             parts.callback(self._pool.close)

@@ -1,33 +1,63 @@
-"""The task that encodes one photo in a pool's process."""
+"""The task that encodes a few photos in a pool's process."""
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+import numpy as np
+from numpy.typing import NDArray
+
+from facesearch.errors import FacesearchError
 from facesearch.interfaces import Image, ImageEncoder
-from facesearch.records import EncodedPhoto, PhotoFile
+from facesearch.records import AlignedFace, EncodedPhoto, Face, Outcome, PhotoFile, PhotoInfo, Wanted
+
+LARGEST_FACE = Wanted(only_largest=True)
+
+Looked = tuple[PhotoInfo, list[AlignedFace], int]
 
 
 @dataclass(frozen=True)
-class EncodePhoto:
-    """Decode a photo and encode its largest face.
+class EncodePhotos:
+    """Decode photos and encode the largest face of each, all of them in one batch of the network.
 
     Picklable where its parts are. Each process builds its encoder at its first photo, and keeps it.
+    A photo's pixels are given up before the next one is decoded; only the crops are kept.
 
     Args:
         open_image: decodes the bytes of a photo within limits.
         build_encoder: makes an encoder from `encoder_arguments`.
         encoder_arguments: equal arguments share the process's encoder.
+        model_id: the vector space; None takes the encoder's own.
     """
 
     open_image: Callable[[bytes, str], Image]
     build_encoder: Callable[..., ImageEncoder]
     encoder_arguments: tuple[Hashable, ...] = ()
+    model_id: str | None = None
 
-    def __call__(self, photo: PhotoFile) -> EncodedPhoto:
-        image = self.open_image(photo.data, photo.file_name)
+    def __call__(self, photos: Sequence[PhotoFile]) -> list[Outcome[EncodedPhoto]]:
         encoder = _encoder_of_this_process(self.build_encoder, *self.encoder_arguments)
-        return encoder.encode(image, only_largest=True)
+        if self.model_id is not None:
+            encoder = encoder.for_model(self.model_id)
+        looked = [self._look(encoder, photo) for photo in photos]
+        crops = [face.crop for one in looked if one.value is not None for face in one.value[1]]
+        embeddings = iter(encoder.embed(np.stack(crops)) if crops else ())
+        return [_encoded(one, embeddings) for one in looked]
+
+    def _look(self, encoder: ImageEncoder, photo: PhotoFile) -> Outcome[Looked]:
+        try:
+            image = self.open_image(photo.data, photo.file_name)
+            return Outcome((image.info, *encoder.look(image, LARGEST_FACE)))
+        except FacesearchError as error:
+            return Outcome(error=error)
+
+
+def _encoded(looked: Outcome[Looked], embeddings: Iterator[NDArray[np.float32]]) -> Outcome[EncodedPhoto]:
+    if looked.value is None:
+        return Outcome(error=looked.error)
+    info, aligned, found = looked.value
+    faces = tuple(Face(face.box, next(embeddings), face.quality) for face in aligned)
+    return Outcome(EncodedPhoto(info, faces, found))
 
 
 @lru_cache(maxsize=1)

@@ -1,31 +1,44 @@
 """Putting faces into the gallery: one photo, or all photos of an archive."""
 
-import logging
 from collections import deque
-from collections.abc import Callable, Iterator
-from typing import BinaryIO
+from collections.abc import Iterator
+from itertools import islice
+from typing import BinaryIO, NamedTuple
 
-from facesearch.config import LimitSettings
+from facesearch.config import LimitSettings, QualitySettings
 from facesearch.errors import DatabaseUnavailable, FacesearchError, NoFaceFound, NotAnImage
 from facesearch.interfaces import ImageDatabase, WorkerPool
-from facesearch.records import BulkReport, EncodedPhoto, FileReport, NewFace, PhotoFile
+from facesearch.records import BulkReport, EncodedPhoto, FileReport, NewFace, Outcome, PhotoFile
 from facesearch.service.archive import Entry, PhotoArchive, is_archive
+from facesearch.service.encode import EncodePhotos
 from facesearch.service.names import base_name, person_and_version
+from facesearch.service.refusal import check_quality
 
 # Small enough that a photo is findable soon after it was encoded, large enough to cost little.
 _FACES_PER_TRANSACTION = 64
 
-_log = logging.getLogger(__name__)
+# What the network gains from batches it has gained at four.
+_PHOTOS_PER_TASK = 4
 
 
-def new_face(path: str, encoded: EncodedPhoto, only_top_folder: str | None = None) -> NewFace:
+class _Photo(NamedTuple):
+    position: int
+    entry: Entry
+    file: PhotoFile
+
+
+def new_face(
+    path: str, encoded: EncodedPhoto, quality: QualitySettings, only_top_folder: str | None = None
+) -> NewFace:
     """Name the one face of an encoded photo by the photo's path.
 
     Raises:
         NoFaceFound: the photo has no face.
+        FaceRefused: its quality is below a limit.
     """
     if not encoded.faces:
         raise NoFaceFound
+    check_quality(encoded.faces[0], quality)
     person_name, version = person_and_version(path, only_top_folder)
     return NewFace(person_name, version, encoded.info, encoded.faces[0])
 
@@ -38,16 +51,18 @@ class BulkEnrolment:
         database: ImageDatabase,
         model_id: str,
         pool: WorkerPool,
-        encode_photo: Callable[[PhotoFile], EncodedPhoto],
+        encode_photos: EncodePhotos,
         limits: LimitSettings,
+        quality: QualitySettings,
     ) -> None:
         self._database = database
         self._model_id = model_id
         self._pool = pool
-        self._encode_photo = encode_photo
+        self._encode_photos = encode_photos
         self._limits = limits
+        self._quality = quality
         self._reports: dict[int, FileReport] = {}
-        self._in_work: deque[tuple[int, Entry]] = deque()
+        self._in_work: deque[list[_Photo]] = deque()
         self._unwritten: list[tuple[int, Entry, NewFace]] = []
 
     def run(self, file: BinaryIO) -> BulkReport:
@@ -60,22 +75,43 @@ class BulkEnrolment:
         archive = PhotoArchive(file, self._limits)
         try:
             only_top_folder = archive.only_top_folder
-            for outcome in self._pool.map(self._encode_photo, self._photos(archive)):
-                position, entry = self._in_work.popleft()
-                try:
-                    face = new_face(entry.path, outcome.unwrap(), only_top_folder)
-                except FacesearchError as error:
-                    self._refuse(position, entry, error)
-                    continue
-                self._unwritten.append((position, entry, face))
-                if len(self._unwritten) >= _FACES_PER_TRANSACTION:
-                    self._write()
+            for group, outcome in self._encoded(archive):
+                for photo, encoded in zip(group, outcome, strict=True):
+                    self._take(photo, encoded, only_top_folder)
             self._write()
         finally:
             archive.close()
         return BulkReport(tuple(self._reports[position] for position in sorted(self._reports)))
 
-    def _photos(self, archive: PhotoArchive) -> Iterator[PhotoFile]:
+    def _encoded(self, archive: PhotoArchive) -> Iterator[tuple[list["_Photo"], list[Outcome[EncodedPhoto]]]]:
+        """Encode in groups, which share the network's batches; a group that is lost is done one by one."""
+        for outcome in self._pool.map(self._encode_photos, self._groups(archive)):
+            group = self._in_work.popleft()
+            if outcome.value is not None:
+                yield group, outcome.value
+            elif len(group) == 1:
+                yield group, [Outcome(error=outcome.error)]
+            else:
+                alone = self._pool.map(self._encode_photos, ([photo.file] for photo in group))
+                yield group, [one.value[0] if one.value else Outcome(error=one.error) for one in alone]
+
+    def _take(self, photo: "_Photo", encoded: Outcome[EncodedPhoto], only_top_folder: str | None) -> None:
+        try:
+            face = new_face(photo.entry.path, encoded.unwrap(), self._quality, only_top_folder)
+        except FacesearchError as error:
+            self._refuse(photo.position, photo.entry, error)
+            return
+        self._unwritten.append((photo.position, photo.entry, face))
+        if len(self._unwritten) >= _FACES_PER_TRANSACTION:
+            self._write()
+
+    def _groups(self, archive: PhotoArchive) -> Iterator[list[PhotoFile]]:
+        photos = self._photos(archive)
+        while group := list(islice(photos, _PHOTOS_PER_TASK)):
+            self._in_work.append(group)
+            yield [photo.file for photo in group]
+
+    def _photos(self, archive: PhotoArchive) -> Iterator["_Photo"]:
         """Read what is worth encoding; the pool takes the next one only when it has room."""
         for position, entry in enumerate(archive):
             if entry.reason_to_skip:
@@ -89,8 +125,7 @@ class BulkEnrolment:
             if is_archive(data):
                 self._report(position, entry, "skipped", "An archive inside the archive.")
                 continue
-            self._in_work.append((position, entry))
-            yield PhotoFile(base_name(entry.path), data)
+            yield _Photo(position, entry, PhotoFile(base_name(entry.path), data))
 
     def _refuse(self, position: int, entry: Entry, error: FacesearchError) -> None:
         if isinstance(error, NoFaceFound):

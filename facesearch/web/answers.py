@@ -1,14 +1,22 @@
 """What the records look like as JSON."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
-from facesearch.records import AddedFace, Box, BulkReport, ProbeFace, StoredFace
+from facesearch.records import AddedFace, Box, BulkReport, ProbeFace, Quality, StoredFace
 
 
 def box(value: Box) -> dict[str, int]:
     """A box as its four sides, in pixels of the upright photo."""
     return {"top": value.top, "right": value.right, "bottom": value.bottom, "left": value.left}
+
+
+def quality(value: Quality | None) -> dict[str, float] | None:
+    """A face's quality, rounded to what the estimates are good for."""
+    if value is None:
+        return None
+    return {name: round(number, 3) for name, number in asdict(value).items()}
 
 
 def searched(faces: Sequence[ProbeFace]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -42,6 +50,7 @@ def added(face: AddedFace) -> tuple[str, dict[str, Any]]:
         "person_name": face.person_name,
         "box": box(face.box),
         "faces_found": face.faces_found,
+        "quality": quality(face.quality),
     }
 
 
@@ -72,8 +81,9 @@ def info(face: StoredFace) -> dict[str, Any]:
         "date and time": face.photo.taken_at,  # the older spelling, which programs in use read
         "location": place and {"latitude": place.latitude, "longitude": place.longitude},
         "file_name": face.photo.file_name,
-        "size": {"width": face.photo.width, "height": face.photo.height},
-        "box": box(face.box),
+        "size": {"width": face.photo.width, "height": face.photo.height} if face.photo.width else None,
+        "box": box(face.box) if face.box.area else None,
+        "quality": quality(face.quality),
         "model": face.model_id,
         "dimension": face.dimension,
         "added_at": face.added_at.isoformat(),

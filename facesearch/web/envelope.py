@@ -14,8 +14,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from facesearch.errors import (
     Conflict,
+    FaceRefused,
     FacesearchError,
     Invalid,
+    InvalidConfig,
     NoFaceFound,
     NotAllowed,
     NotFound,
@@ -31,6 +33,8 @@ _STATUS: Mapping[type[FacesearchError], int] = {
     UnsupportedMedia: 415,
     TooLarge: 413,
     NoFaceFound: 422,
+    FaceRefused: 422,
+    InvalidConfig: 503,  # met by a request, it is the service that cannot go on
     NotAllowed: 403,
     NotFound: 404,
     Conflict: 409,

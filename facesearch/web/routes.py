@@ -1,7 +1,7 @@
 """The four routes that other code already speaks."""
 
 from collections.abc import Callable
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import anyio
 from fastapi import APIRouter, File, Form, Query, Request, UploadFile
@@ -9,10 +9,20 @@ from fastapi.responses import JSONResponse
 
 from facesearch.errors import InvalidParameter
 from facesearch.interfaces import API
+from facesearch.records import Wanted
 from facesearch.web import answers
 from facesearch.web.envelope import ok
 
 R = TypeVar("R")
+Detector = Annotated[
+    Literal["hog", "cnn"] | None, Query(description="Detector; by default the configuration's.")
+]
+Upsample = Annotated[
+    int | None, Query(ge=0, le=3, description="How often the photo is doubled before detection.")
+]
+MinFace = Annotated[
+    int | None, Query(ge=0, le=10_000, description="Shorter side of the smallest face, in pixels.")
+]
 
 router = APIRouter()
 
@@ -29,23 +39,37 @@ async def search_faces(
     tolerance: Annotated[
         str | None, Query(description="Largest distance, 0 to 2; by default the model's.")
     ] = None,
+    detector: Detector = None,
+    upsample: Upsample = None,
+    min_face_px: MinFace = None,
+    max_faces: Annotated[
+        int | None, Query(ge=1, le=10_000, description="Of more faces, the largest are looked for.")
+    ] = None,
 ) -> JSONResponse:
     """Faces from left to right, matches nearest first; a photo without a face has no matches."""
-    wanted, largest_distance = _whole_number("k", k), _tolerance(tolerance)
+    most, largest_distance = _whole_number("k", k), _tolerance(tolerance)
+    wanted = Wanted(False, detector, upsample, min_face_px, max_faces)
 
     def work(api: API) -> Any:
-        return api.search_faces(file.file.read(), file.filename or "", wanted, largest_distance)
+        return api.search_faces(file.file.read(), file.filename or "", most, largest_distance, wanted)
 
     return ok(*answers.searched(await _run(request, work)))
 
 
 @router.post("/add_face", include_in_schema=False)
 @router.post("/add_face/", summary="Store the largest face of a photo")
-async def add_face(request: Request, file: Photo) -> JSONResponse:
+async def add_face(
+    request: Request,
+    file: Photo,
+    detector: Detector = None,
+    upsample: Upsample = None,
+    min_face_px: MinFace = None,
+) -> JSONResponse:
     """The person is named by the file's name: `Aaron_Eckhart_0001.jpg` is Aaron Eckhart."""
+    wanted = Wanted(True, detector, upsample, min_face_px)
 
     def work(api: API) -> Any:
-        return api.add_face(file.file.read(), file.filename or "")
+        return api.add_face(file.file.read(), file.filename or "", wanted)
 
     return ok(*answers.added(await _run(request, work)))
 
@@ -72,8 +96,8 @@ async def get_face_info(
     text = image_id or face_id
     if not text:
         raise InvalidParameter("image_id is missing.")
-    wanted = _whole_number("image_id", text)
-    return ok(answers.info(await _run(request, lambda api: api.get_face_info(wanted))))
+    number = _whole_number("image_id", text)
+    return ok(answers.info(await _run(request, lambda api: api.get_face_info(number))))
 
 
 async def _run(request: Request, work: Callable[[API], R], *, bulk: bool = False) -> R:

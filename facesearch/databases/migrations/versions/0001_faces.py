@@ -51,6 +51,7 @@ def upgrade() -> None:
         column("model_id", sa.String(64)),
         column("dimension", sa.Integer()),
         column("vector", sa.VARBINARY(4096).with_variant(sa.LargeBinary(), "sqlite")),
+        column("quality", sa.String(512), nullable=True),
         column("change_number", BIG),
         column("added_at", MOMENT),
         sa.UniqueConstraint("change_number", name="IMAGE_DATASET_change"),
