@@ -74,15 +74,15 @@ class Server:
                     found += [int(child) for child in (task / "children").read_text().split()]
         return found
 
-    def resident_bytes(self) -> int:
-        """The proportional set size of all processes together."""
-        total = 0
+    def memory_bytes(self) -> dict[int, int]:
+        """The proportional set size of each process, by process id."""
+        sizes = {}
         for pid in self.processes():
             with contextlib.suppress(OSError):
                 for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
                     if line.startswith("Pss:"):
-                        total += int(line.split()[1]) * 1024
-        return total
+                        sizes[pid] = int(line.split()[1]) * 1024
+        return sizes
 
     def start(self) -> None:
         with self.log_file.open("ab") as log:
