@@ -10,7 +10,7 @@ from typing import BinaryIO
 import numpy as np
 
 from facesearch.config import LimitSettings, QualitySettings
-from facesearch.errors import DatabaseUnavailable, FaceNotFound, InvalidParameter
+from facesearch.errors import DatabaseUnavailable, FaceNotFound, InvalidParameter, ModelMismatch
 from facesearch.interfaces import ANY_FACE, API, FaceIndex, Image, ImageDatabase, ImageEncoder, WorkerPool
 from facesearch.records import (
     AddedFace,
@@ -131,10 +131,16 @@ class AGTAPI(API):
         return bulk.run(archive)
 
     def import_faces(self, faces: Iterable[NewFace], model_id: str) -> int:
-        """See API."""
+        """See API. Vectors that this service could never compare a probe with are refused."""
+        dimension = self._encoder.for_model(model_id).dimension
         stored, rest = 0, iter(faces)
         while batch := list(islice(rest, IMPORTED_PER_TRANSACTION)):
-            stored += len(self._database.add_faces(batch, model_id))
+            if any(new.face.embedding.shape != (dimension,) for new in batch):
+                raise ModelMismatch(f"Vectors of {model_id} have {dimension} numbers.")
+            try:
+                stored += len(self._database.add_faces(batch, model_id))
+            except DatabaseUnavailable as error:
+                raise DatabaseUnavailable(f"{error.message} {stored} faces had been stored before.") from None
         return stored
 
     def get_face_info(self, face_id: int) -> StoredFace:

@@ -35,7 +35,8 @@ def searched(faces: Sequence[ProbeFace]) -> tuple[dict[str, Any], dict[str, Any]
     body = {"matches": {f"face{number}": matches for number, matches in enumerate(lists, 1)}}
     result = {
         "faces": [
-            {"box": box(face.box), "matches": matches} for face, matches in zip(faces, lists, strict=True)
+            {"box": box(face.box), "quality": quality(face.quality), "matches": matches}
+            for face, matches in zip(faces, lists, strict=True)
         ]
     }
     return body, result

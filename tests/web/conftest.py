@@ -1,4 +1,4 @@
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import BinaryIO
 
@@ -7,7 +7,7 @@ from starlette.testclient import TestClient
 
 from facesearch.config import LimitSettings, Settings
 from facesearch.errors import FacesearchError
-from facesearch.interfaces import API
+from facesearch.interfaces import ANY_FACE, API
 from facesearch.records import (
     AddedFace,
     Box,
@@ -15,13 +15,25 @@ from facesearch.records import (
     FileReport,
     Location,
     NamedMatch,
+    NewFace,
     PhotoInfo,
     ProbeFace,
+    Quality,
     StoredFace,
+    Wanted,
 )
 from facesearch.web import create_app
 
 BOX = Box(top=10, right=109, bottom=109, left=10)
+QUALITY = Quality(
+    size_px=100,
+    score=0.98765,
+    sharpness=1234.56789,
+    brightness=127.0,
+    roll_deg=-1.23456,
+    yaw_deg=0.0004,
+    pitch_deg=5.0,
+)
 
 
 class FakeAPI(API):
@@ -31,11 +43,14 @@ class FakeAPI(API):
         self.calls: list[tuple[object, ...]] = []
         self.error: BaseException | None = None
         self.faces: list[ProbeFace] = [
-            ProbeFace(BOX, (NamedMatch(7, "Aaron Eckhart", 0.12345678), NamedMatch(3, "Ana", 0.6))),
+            ProbeFace(BOX, (NamedMatch(7, "Aaron Eckhart", 0.12345678), NamedMatch(3, "Ana", 0.6)), QUALITY),
             ProbeFace(BOX, ()),
         ]
         self.taken_at: str | None = "2003-04-05T10:11:12"
         self.location: Location | None = Location(1.5, -2.5)
+        self.size = (250, 240)
+        self.box = BOX
+        self.quality: Quality | None = QUALITY
         self.is_open = False
 
     def _called(self, *call: object) -> None:
@@ -44,13 +59,23 @@ class FakeAPI(API):
         if self.error:
             raise self.error
 
-    def search_faces(self, photo: bytes, file_name: str, k: int, tolerance: float | None) -> list[ProbeFace]:
-        self._called("search", photo, file_name, k, tolerance)
+    def search_faces(
+        self,
+        photo: bytes,
+        file_name: str,
+        k: int,
+        tolerance: float | None,
+        wanted: Wanted = ANY_FACE,
+    ) -> list[ProbeFace]:
+        self._called("search", photo, file_name, k, tolerance, wanted)
         return self.faces
 
-    def add_face(self, photo: bytes, file_name: str) -> AddedFace:
-        self._called("add", photo, file_name)
-        return AddedFace(7, "Aaron Eckhart", BOX, faces_found=2)
+    def add_face(self, photo: bytes, file_name: str, wanted: Wanted = ANY_FACE) -> AddedFace:
+        self._called("add", photo, file_name, wanted)
+        return AddedFace(7, "Aaron Eckhart", BOX, faces_found=2, quality=QUALITY)
+
+    def import_faces(self, faces: Iterable[NewFace], model_id: str) -> int:
+        raise AssertionError("no route imports vectors")
 
     def add_faces_in_bulk(self, archive: BinaryIO) -> BulkReport:
         self._called("bulk", archive.read())
@@ -63,9 +88,11 @@ class FakeAPI(API):
 
     def get_face_info(self, face_id: int) -> StoredFace:
         self._called("info", face_id)
-        photo = PhotoInfo("Aaron_Eckhart_0001.jpg", 250, 240, self.taken_at, self.location)
+        photo = PhotoInfo("Aaron_Eckhart_0001.jpg", *self.size, self.taken_at, self.location)
         added_at = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-        return StoredFace(face_id, "Aaron Eckhart", "0001", photo, BOX, "model", 128, added_at)
+        return StoredFace(
+            face_id, "Aaron Eckhart", "0001", photo, self.box, "model", 128, added_at, self.quality
+        )
 
     def open(self) -> None:
         self.is_open = True

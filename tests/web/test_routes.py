@@ -2,10 +2,21 @@ import pytest
 from starlette.testclient import TestClient
 
 from facesearch.errors import FaceNotFound
+from facesearch.records import NO_BOX, Wanted
 from tests.web.conftest import FakeAPI
 
 PHOTO = {"file": ("Aaron_Eckhart_0001.jpg", b"photo", "image/jpeg")}
 BOX = {"top": 10, "right": 109, "bottom": 109, "left": 10}
+QUALITY = {
+    "size_px": 100,
+    "score": 0.988,
+    "sharpness": 1234.568,
+    "brightness": 127.0,
+    "roll_deg": -1.235,
+    "yaw_deg": 0.0,
+    "pitch_deg": 5.0,
+}
+ENROLLED = Wanted(only_largest=True)
 
 
 def test_a_search_answers_matches_per_face_and_the_boxes_beside_them(client: TestClient) -> None:
@@ -18,7 +29,12 @@ def test_a_search_answers_matches_per_face_and_the_boxes_beside_them(client: Tes
     assert answer.json() == {
         "status": "OK",
         "body": {"matches": {"face1": matches, "face2": []}},
-        "result": {"faces": [{"box": BOX, "matches": matches}, {"box": BOX, "matches": []}]},
+        "result": {
+            "faces": [
+                {"box": BOX, "quality": QUALITY, "matches": matches},
+                {"box": BOX, "quality": None, "matches": []},
+            ]
+        },
     }
 
 
@@ -44,7 +60,7 @@ def test_the_parameters_of_a_search_reach_the_api(
     client: TestClient, api: FakeAPI, query: str, k: int, tolerance: float | None
 ) -> None:
     assert client.post(f"/search_faces/{query}", files=PHOTO).status_code == 200
-    assert api.calls == [("search", b"photo", "Aaron_Eckhart_0001.jpg", k, tolerance)]
+    assert api.calls == [("search", b"photo", "Aaron_Eckhart_0001.jpg", k, tolerance, Wanted())]
 
 
 @pytest.mark.parametrize(
@@ -64,9 +80,75 @@ def test_an_enrolment_answers_a_sentence_and_the_face(client: TestClient, api: F
     assert answer.json() == {
         "status": "OK",
         "body": "Added Aaron Eckhart with id 7. It is the largest of 2 faces in the photo.",
-        "result": {"id": 7, "person_name": "Aaron Eckhart", "box": BOX, "faces_found": 2},
+        "result": {
+            "id": 7,
+            "person_name": "Aaron Eckhart",
+            "box": BOX,
+            "faces_found": 2,
+            "quality": QUALITY,
+        },
     }
-    assert api.calls == [("add", b"photo", "Aaron_Eckhart_0001.jpg")]
+    assert api.calls == [("add", b"photo", "Aaron_Eckhart_0001.jpg", ENROLLED)]
+
+
+@pytest.mark.parametrize(
+    ("query", "wanted"),
+    [
+        ("detector=cnn", Wanted(detector="cnn")),
+        ("detector=hog&upsample=0", Wanted(detector="hog", upsample=0)),
+        ("upsample=3&min_face_px=0", Wanted(upsample=3, min_face_px=0)),
+        ("min_face_px=10000&max_faces=1", Wanted(min_face_px=10_000, max_faces=1)),
+        ("max_faces=10000&k=1&tolerance=0.6/", Wanted(max_faces=10_000)),
+    ],
+)
+def test_which_faces_a_search_looks_for_reaches_the_api(
+    client: TestClient, api: FakeAPI, query: str, wanted: Wanted
+) -> None:
+    assert client.post(f"/search_faces/?{query}", files=PHOTO).status_code == 200
+    assert api.calls[0][-1] == wanted
+
+
+def test_how_an_enrolment_looks_for_its_face_reaches_the_api(client: TestClient, api: FakeAPI) -> None:
+    route = "/add_face/?detector=cnn&upsample=2&min_face_px=40&max_faces=7"
+    assert client.post(route, files=PHOTO).status_code == 200
+    assert api.calls[0][-1] == Wanted(only_largest=True, detector="cnn", upsample=2, min_face_px=40)
+
+
+@pytest.mark.parametrize("route", ["/search_faces/", "/add_face/"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        "detector=",
+        "detector=CNN",
+        "detector=yolo",
+        "upsample=-1",
+        "upsample=4",
+        "upsample=two",
+        "upsample=",
+        "upsample=1.5",
+        "min_face_px=-1",
+        "min_face_px=10001",
+        "min_face_px=" + "9" * 5000,
+    ],
+)
+def test_what_no_detector_understands_is_refused_by_name(
+    client: TestClient, api: FakeAPI, route: str, query: str
+) -> None:
+    answer = client.post(f"{route}?{query}", files=PHOTO)
+    assert answer.status_code == 400
+    assert answer.json()["status"] == "ERROR"
+    assert query.partition("=")[0] in answer.json()["body"]
+    assert not api.calls
+
+
+@pytest.mark.parametrize("query", ["max_faces=0", "max_faces=10001", "max_faces=all", "max_faces="])
+def test_a_search_for_no_or_too_many_faces_is_refused_by_name(
+    client: TestClient, api: FakeAPI, query: str
+) -> None:
+    answer = client.post(f"/search_faces/?{query}", files=PHOTO)
+    assert answer.status_code == 400
+    assert "max_faces" in answer.json()["body"]
+    assert not api.calls
 
 
 def test_a_bulk_answers_counts_and_a_report_per_file(client: TestClient, api: FakeAPI) -> None:
@@ -116,6 +198,7 @@ def test_information_is_found_by_either_name_of_the_id(
             "file_name": "Aaron_Eckhart_0001.jpg",
             "size": {"width": 250, "height": 240},
             "box": BOX,
+            "quality": QUALITY,
             "model": "model",
             "dimension": 128,
             "added_at": "2026-01-02T03:04:05+00:00",
@@ -133,6 +216,12 @@ def test_what_a_photo_does_not_tell_is_null(client: TestClient, api: FakeAPI) ->
     api.taken_at = api.location = None
     body = client.post("/get_face_info/", data={"image_id": "7"}).json()["body"]
     assert (body["date"], body["date and time"], body["location"]) == (None, None, None)
+
+
+def test_a_face_that_was_imported_has_no_box_size_or_quality(client: TestClient, api: FakeAPI) -> None:
+    api.size, api.box, api.quality = (0, 0), NO_BOX, None
+    body = client.post("/get_face_info/", data={"image_id": "7"}).json()["body"]
+    assert (body["box"], body["size"], body["quality"]) == (None, None, None)
 
 
 @pytest.mark.parametrize("form", [{}, {"image_id": ""}, {"image_id": "x"}, {"image_id": "1", "face_id": "2"}])

@@ -1,0 +1,185 @@
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from facesearch.config import LimitSettings, QualitySettings
+from facesearch.errors import DatabaseUnavailable, ForeignTable, ModelMismatch, NotAnImage, Unavailable
+from facesearch.interfaces import API, ImageDatabase, WorkerPool
+from facesearch.records import Wanted
+from facesearch.service import AGTAPI, EncodePhotos
+from tests.contracts.api import APIContract, Make, Models, Photos, vector, zipped
+from tests.fakes import FakeImageDatabase, FakeIndex
+from tests.unit.service.parts import (
+    BLACK,
+    COLOURS,
+    GREEN,
+    LIGHTER_RED,
+    NEGATIVES,
+    RED,
+    FailingDatabase,
+    FakeKinds,
+    LosingPool,
+    open_image,
+    photo,
+)
+
+PHOTOS = Photos(
+    person=photo((BLACK, 5), (RED, 20)),
+    person_again=photo((BLACK, 9), (LIGHTER_RED, 25)),
+    other=photo((GREEN, 30)),
+    both=photo((LIGHTER_RED, 20), (BLACK, 4), (GREEN, 30)),
+    nobody=photo((BLACK, 20)),
+)
+
+
+@dataclass
+class Parts:
+    """What an API is made of; `make` makes it."""
+
+    database: ImageDatabase = field(default_factory=FakeImageDatabase)
+    encoder: FakeKinds = field(default_factory=FakeKinds)
+    pool: WorkerPool = field(default_factory=LosingPool)
+    quality: QualitySettings = field(default_factory=QualitySettings)
+
+    def make(self) -> AGTAPI:
+        return AGTAPI(
+            self.database,
+            self.encoder,
+            FakeIndex(self.encoder.model_id, self.encoder.dimension),
+            self.pool,
+            open_image=open_image,
+            encode_photos=EncodePhotos(open_image, lambda: self.encoder),
+            limits=LimitSettings(),
+            quality=self.quality,
+        )
+
+
+class TestAGTAPIOfFakes(APIContract):
+    @pytest.fixture
+    def photos(self) -> Photos:
+        return PHOTOS
+
+    @pytest.fixture
+    def models(self) -> Models:
+        return Models(COLOURS, NEGATIVES, 3)
+
+    @pytest.fixture
+    def database(self) -> ImageDatabase:
+        return FakeImageDatabase()
+
+    @pytest.fixture
+    def new_api(self, database: ImageDatabase) -> Make:
+        def new(model_id: str, quality: QualitySettings) -> API:
+            return Parts(database, FakeKinds(model_id), quality=quality).make()
+
+        return new
+
+
+def opened(**parts: Any) -> AGTAPI:
+    api = Parts(**parts).make()
+    api.open()
+    return api
+
+
+def test_what_a_request_wants_reaches_the_encoder() -> None:
+    encoder = FakeKinds()
+    api = opened(encoder=encoder)
+    wanted = Wanted(detector="cnn", upsample=2, min_face_px=10, max_faces=4)
+    api.search_faces(PHOTOS.person, "a.png", 1, None, wanted)
+    api.add_face(PHOTOS.person, "a.png", wanted)
+    api.add_faces_in_bulk(zipped({"a.png": PHOTOS.person}))
+    largest = Wanted(only_largest=True, detector="cnn", upsample=2, min_face_px=10, max_faces=4)
+    assert encoder.wishes == [wanted, largest, Wanted(only_largest=True)]
+
+
+def test_a_start_without_the_database_goes_on_and_recovers(caplog: pytest.LogCaptureFixture) -> None:
+    database = FakeImageDatabase()
+    database.away = DatabaseUnavailable("The database does not answer.")
+    with caplog.at_level(logging.WARNING):
+        api = opened(database=database)
+    assert "The database does not answer." in caplog.text
+    assert [record for record in caplog.records if record.exc_info] == []
+    calls: list[Callable[[], object]] = [
+        lambda: api.search_faces(PHOTOS.person, "a.png", 1, None),
+        lambda: api.add_face(PHOTOS.person, "a.png"),
+        lambda: api.add_faces_in_bulk(zipped({"a.png": PHOTOS.person})),
+        lambda: api.import_faces([vector(3)], COLOURS),
+        lambda: api.get_face_info(1),
+    ]
+    for call in calls:
+        with pytest.raises(DatabaseUnavailable):
+            call()
+    with pytest.raises(NotAnImage):
+        api.add_face(b"notes", "a.png")
+    database.away = None
+    added = api.add_face(PHOTOS.person, "Ada_0001.png")
+    (face,) = api.search_faces(PHOTOS.person, "a.png", 1, 0.0)
+    assert [match.face_id for match in face.matches] == [added.id]
+
+
+def test_a_start_on_another_programs_table_fails() -> None:
+    database = FakeImageDatabase()
+    database.away = ForeignTable()
+    with pytest.raises(ForeignTable):
+        opened(database=database)
+
+
+def test_a_gallery_whose_model_no_encoder_makes_is_refused() -> None:
+    database = FakeImageDatabase()
+    database.add_faces([vector(3)], "somebody else's")
+    api = opened(database=database)
+    for call in (
+        lambda: api.search_faces(PHOTOS.person, "a.png", 1, None),
+        lambda: api.add_face(PHOTOS.person, "a.png"),
+        lambda: api.add_faces_in_bulk(zipped({"a.png": PHOTOS.person})),
+    ):
+        with pytest.raises(ModelMismatch):
+            call()
+    assert database.newest_change() == 1
+
+
+def test_a_match_that_is_gone_by_the_answer_is_left_out() -> None:
+    class Forgetful(FakeImageDatabase):
+        def get_faces(self, ids: Any) -> Any:
+            return {i: face for i, face in super().get_faces(ids).items() if i != 1}
+
+    api = opened(database=Forgetful())
+    ids = [api.add_face(PHOTOS.person, "a.png").id for _ in range(2)]
+    (face,) = api.search_faces(PHOTOS.person, "a.png", 5, None)
+    assert [match.face_id for match in face.matches] == ids[1:]
+
+
+def test_many_imported_faces_are_stored_in_several_transactions() -> None:
+    database = FailingDatabase()
+    assert opened(database=database).import_faces((vector(3) for _ in range(4_100)), COLOURS) == 4_100
+    assert database.transactions == [2_000, 2_000, 100]
+
+
+def test_an_import_that_loses_the_database_says_how_many_were_stored() -> None:
+    database = FailingDatabase(calls=1)
+    with pytest.raises(DatabaseUnavailable, match="2000 faces had been stored before"):
+        opened(database=database).import_faces((vector(3) for _ in range(4_100)), COLOURS)
+    assert database.newest_change() == 2_000
+
+
+def test_closing_ends_the_pool_before_the_database_though_a_part_fails() -> None:
+    closed = []
+
+    class Part:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def close(self) -> None:
+            closed.append(self.name)
+            raise Unavailable(self.name)
+
+    parts = Parts()
+    api = parts.make()
+    for part, name in ((parts.pool, "pool"), (parts.database, "database")):
+        part.close = Part(name).close  # type: ignore[method-assign]
+    with pytest.raises(Unavailable):
+        api.close()
+    assert closed == ["pool", "database"]

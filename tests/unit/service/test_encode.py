@@ -1,0 +1,83 @@
+import pickle
+from typing import Any
+
+import pytest
+
+from facesearch.errors import BrokenImage, ModelMismatch, NotAnImage
+from facesearch.interfaces import ImageEncoder
+from facesearch.records import PhotoFile, Wanted
+from facesearch.service import EncodePhotos
+from tests.unit.service.parts import (
+    BLACK,
+    COLOURS,
+    GREEN,
+    NEGATIVES,
+    RED,
+    FakeKinds,
+    open_image,
+    photo,
+)
+
+ONE = PhotoFile("one.png", photo((RED, 20)))
+TWO = PhotoFile("two.png", photo((RED, 10), (GREEN, 20)))
+NOBODY = PhotoFile("nobody.png", photo((BLACK, 10)))
+NOTES = PhotoFile("notes.png", b"notes")
+CUT = PhotoFile("cut.png", ONE.data[:60])
+
+built: list[tuple[Any, ...]] = []
+
+
+def build(*arguments: Any) -> ImageEncoder:
+    built.append(arguments)
+    return FakeKinds()
+
+
+def test_the_largest_face_of_each_photo_is_encoded_in_one_batch() -> None:
+    encoder = FakeKinds()
+    one, nobody, two = EncodePhotos(open_image, lambda: encoder)([ONE, NOBODY, TWO])
+    assert encoder.batches == [2]
+    assert encoder.wishes == [Wanted(only_largest=True)] * 3
+    photos = [outcome.unwrap() for outcome in (one, nobody, two)]
+    assert [encoded.info.file_name for encoded in photos] == ["one.png", "nobody.png", "two.png"]
+    assert [encoded.faces_found for encoded in photos] == [1, 0, 2]
+    vectors = [[round(float(v) * 255) for v in f.embedding] for e in photos for f in e.faces]
+    assert vectors == [[200, 0, 0], [0, 200, 0]]
+    assert [face.quality and face.quality.size_px for e in photos for face in e.faces] == [20, 20]
+
+
+def test_a_photo_that_cannot_be_used_costs_only_itself() -> None:
+    outcomes = EncodePhotos(open_image, FakeKinds)([NOTES, ONE, CUT, TWO])
+    assert [type(outcome.error) for outcome in outcomes] == [NotAnImage, type(None), BrokenImage, type(None)]
+    assert [len(outcome.unwrap().faces) for outcome in outcomes[1::2]] == [1, 1]
+
+
+def test_the_network_does_not_run_where_nobody_was_found() -> None:
+    encoder = FakeKinds()
+    EncodePhotos(open_image, lambda: encoder)([NOBODY, NOTES])
+    assert encoder.batches == []
+
+
+def test_no_photos_give_no_outcomes() -> None:
+    assert EncodePhotos(open_image, FakeKinds)([]) == []
+
+
+@pytest.mark.parametrize(("model_id", "red"), [(None, 200), (COLOURS, 200), (NEGATIVES, 55)])
+def test_photos_are_encoded_for_the_model_that_is_asked_for(model_id: str | None, red: int) -> None:
+    (outcome,) = EncodePhotos(open_image, FakeKinds, model_id=model_id)([ONE])
+    assert round(float(outcome.unwrap().faces[0].embedding[0]) * 255) == red
+
+
+def test_a_model_that_the_encoder_does_not_make_fails_the_task() -> None:
+    with pytest.raises(ModelMismatch):
+        EncodePhotos(open_image, FakeKinds, model_id="unknown")([ONE])
+
+
+def test_a_process_builds_its_encoder_at_the_first_photo_and_keeps_it() -> None:
+    built.clear()
+    task = EncodePhotos(open_image, build, ("settings", 1))
+    copies = [task, pickle.loads(pickle.dumps(task)), EncodePhotos(open_image, build, ("settings", 1))]
+    assert built == []
+    for copy in copies:
+        copy([ONE])
+    EncodePhotos(open_image, build, ("settings", 1), model_id=NEGATIVES)([ONE])
+    assert built == [("settings", 1)]
