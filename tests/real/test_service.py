@@ -14,10 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import numpy as np
 import pytest
 
 from facesearch.config import DatabaseSettings
+from tests.mariadb import MariaDB, NoServerProgram
 from tests.server import PROJECT_ROOT, Server, is_alive
+from tests.unit.encoders.oracle import face_recognition
 
 PICTURES = PROJECT_ROOT / "test_images"
 OBAMA, OBAMA_AGAIN = PICTURES / "Barack_Obama_0001.jpg", PICTURES / "Barack_Obama_0002.jpg"
@@ -240,3 +243,85 @@ def test_the_command_line_serves_and_explains_itself(tmp_path: Path) -> None:
     )
     assert run.returncode == 2
     assert "70000" in run.stderr
+
+
+@pytest.mark.mysql
+def test_with_the_database_away_requests_are_told_to_come_back_and_later_are_answered(
+    tmp_path: Path,
+) -> None:
+    try:
+        database = MariaDB()
+    except NoServerProgram as reason:
+        pytest.skip(f"No database server: {reason}.")
+    with database:
+        settings = {"database": mysql_settings(database.new_database(wait_s=1.0))}
+        with Server(tmp_path, settings, workers=1) as server:
+            added = post(server, "/add_face/", OBAMA)["result"]["id"]
+            database.stop()
+            for route in ("/search_faces/", "/add_face/"):
+                answer = server.client.post(route, files={"file": ("a_0001.jpg", OBAMA.read_bytes())})
+                assert answer.status_code == 503
+                assert int(answer.headers["retry-after"]) > 0
+                assert "database" in answer.json()["body"]
+                assert database_secret(settings) not in answer.text
+            assert server.client.post("/get_face_info/", data={"image_id": "1"}).status_code == 503
+            assert server.client.post("/add_face/", files={"file": ("a", b"text")}).status_code == 415
+            database.start()
+            matches = post(server, "/search_faces/", OBAMA)["body"]["matches"]["face1"]
+            assert [match["id"] for match in matches] == [added]
+            assert "Traceback" not in server.log
+            assert database_secret(settings) not in server.log
+
+
+def database_secret(settings: dict[str, Any]) -> str:
+    return str(settings["database"]["password"])
+
+
+def test_the_older_worker_class_serves_with_a_warning(tmp_path: Path) -> None:
+    arguments = ["--worker-class", "uvicorn.workers.UvicornWorker"]
+    with Server(
+        tmp_path, workers=1, arguments=arguments, environment={"PYTHONWARNINGS": "default"}
+    ) as server:
+        assert post(server, "/search_faces/", NO_FACE)["body"] == {"matches": {}}
+        assert "uvicorn.workers" in server.log
+        assert "deprecated" in server.log
+
+
+def test_a_gallery_of_face_recognition_is_imported_and_searched_as_plain(tmp_path: Path) -> None:
+    oracle = face_recognition()
+    vectors = {
+        name: oracle.face_encodings(oracle.load_image_file(picture))[0]
+        for name, picture in (("Barack Obama", OBAMA), ("Joe Biden", BIDEN))
+    }
+    np.savez(tmp_path / "known.npz", encodings=list(vectors.values()), names=np.array(list(vectors)))
+    server = Server(tmp_path / "service", workers=1)
+    environment = {**os.environ, "FACESEARCH_CONFIG": str(server.config_file)}
+    command = [sys.executable, "-m", "facesearch", "import", str(tmp_path / "known.npz")]
+    run = subprocess.run(
+        command, cwd=PROJECT_ROOT, env=environment, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert run.stdout == "Imported 2 faces from known.npz.\n"
+    probe = oracle.face_encodings(oracle.load_image_file(OBAMA_AGAIN))[0]
+    with server:
+        (match,) = post(server, "/search_faces/?k=5", OBAMA_AGAIN)["body"]["matches"]["face1"]
+        assert match["person_name"] == "Barack Obama"
+        assert match["distance"] == pytest.approx(
+            float(np.linalg.norm(vectors["Barack Obama"] - probe)), abs=1e-5
+        )
+        info = server.client.post("/get_face_info/", data={"image_id": str(match["id"])}).json()["body"]
+        assert (info["model"], info["box"], info["size"]) == ("dlib-resnet-v1-plain", None, None)
+
+
+def test_importing_into_a_gallery_of_another_kind_is_refused_with_the_reason(tmp_path: Path) -> None:
+    np.savez(tmp_path / "known.npz", encodings=np.ones((1, 128)), names=np.array(["Ana"]))
+    with Server(tmp_path / "service", workers=1) as server:
+        post(server, "/add_face/", OBAMA)
+        environment = {**os.environ, "FACESEARCH_CONFIG": str(server.config_file)}
+        command = [sys.executable, "-m", "facesearch", "import", str(tmp_path / "known.npz")]
+        run = subprocess.run(
+            command, cwd=PROJECT_ROOT, env=environment, capture_output=True, text=True, timeout=60
+        )
+    assert run.returncode == 1
+    assert run.stderr == (
+        "Error: The gallery holds vectors of dlib-resnet-v1-mirror; these are of dlib-resnet-v1-plain.\n"
+    )
