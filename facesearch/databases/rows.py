@@ -77,7 +77,11 @@ def row_of(face: NewFace, model_id: str, added_at: datetime) -> dict[str, Any]:
 
 
 def face_of(row: Mapping[str, Any]) -> StoredFace:
-    """Return the record of a row with FACE_COLUMNS."""
+    """Return the record of a row with FACE_COLUMNS.
+
+    Raises:
+        Conflict: the stored quality is damaged.
+    """
     latitude, longitude = row["latitude"], row["longitude"]
     place = None if latitude is None or longitude is None else Location(latitude, longitude)
     return StoredFace(
@@ -89,7 +93,7 @@ def face_of(row: Mapping[str, Any]) -> StoredFace:
         model_id=row["model_id"],
         dimension=row["dimension"],
         added_at=row["added_at"].replace(tzinfo=UTC),
-        quality=_quality(row["quality"]),
+        quality=_quality(row["id"], row["quality"]),
     )
 
 
@@ -130,8 +134,11 @@ def _quality_text(quality: Quality | None) -> str | None:
     return None if quality is None else json.dumps(asdict(quality))
 
 
-def _quality(text: str | None) -> Quality | None:
-    return None if text is None else Quality(**json.loads(text))
+def _quality(face_id: int, text: str | None) -> Quality | None:
+    try:
+        return None if text is None else Quality(**json.loads(text))
+    except (TypeError, ValueError):
+        raise Conflict(f"The stored quality of face {face_id} is damaged.") from None
 
 
 def _text(text: str, width: int, what: str) -> str:

@@ -91,6 +91,17 @@ def test_a_damaged_vector_is_an_error_and_no_wrong_answer(database_settings: Set
     database.close()
 
 
+@pytest.mark.parametrize("quality", ["", "notes", "[1]", '{"size_px": 1}', '{"sharpness": {}, "x": 1}'])
+def test_a_damaged_quality_is_an_error(database_settings: Settings, quality: str) -> None:
+    database = opened(database_settings)
+    ids = database.add_faces([new_face()] * 2, MODEL)
+    database.update("IMAGE_DATASET", {"quality": quality}, {"id": ids[1]})
+    with pytest.raises(Conflict, match=f"face {ids[1]} "):
+        database.get_faces(ids)
+    assert list(database.get_faces(ids[:1])) == ids[:1]
+    database.close()
+
+
 def test_a_lost_state_row_is_an_error(database_settings: Settings) -> None:
     database = opened(database_settings)
     database.prepare()
