@@ -312,8 +312,11 @@ class APIContract(ABC):
         assert found[0][0].matches[0].face_id == added.id
         again = api.add_face(photos.person_again, "Ada_0002.png")
         bulk = api.add_faces_in_bulk(zipped({"Bo_0001.png": photos.other})).files[0].id
+        assert bulk is not None
+        (face,) = api.search_faces(photos.other, "a.png", 1, None)
+        assert [match.face_id for match in face.matches] == [bulk]
         assert database.gallery_model() == models.second
-        assert {api.get_face_info(i).model_id for i in (added.id, again.id, bulk or 0)} == {models.second}
+        assert {api.get_face_info(i).model_id for i in (added.id, again.id, bulk)} == {models.second}
 
     def test_a_gallery_that_gets_its_first_face_elsewhere_is_followed(
         self, make: Make, photos: Photos, models: Models

@@ -36,7 +36,7 @@ def photo(*runs: tuple[Colour, int]) -> bytes:
 
 
 class FakeKinds(FakeEncoder):
-    """Two vector spaces, colours and their negatives; remembers what was wanted of it.
+    """Two vector spaces, colours and their negatives, with tolerances of their own; remembers its calls.
 
     Args:
         wishes: shared with the encoders of the other space.
@@ -50,6 +50,7 @@ class FakeKinds(FakeEncoder):
         batches: list[int] | None = None,
     ) -> None:
         self.model_id = model_id
+        self.tolerance = FakeEncoder.tolerance if model_id == COLOURS else 0.1
         self.wishes: list[Wanted] = [] if wishes is None else wishes
         self.batches: list[int] = [] if batches is None else batches
 

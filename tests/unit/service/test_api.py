@@ -95,6 +95,21 @@ def test_what_a_request_wants_reaches_the_encoder() -> None:
     assert encoder.wishes == [wanted, largest, Wanted(only_largest=True)]
 
 
+@pytest.mark.parametrize(("model_id", "found"), [(COLOURS, [1]), (NEGATIVES, [])])
+@pytest.mark.parametrize("configured", [COLOURS, NEGATIVES])
+def test_the_tolerance_that_counts_is_that_of_the_gallerys_model(
+    model_id: str, found: list[int], configured: str
+) -> None:
+    database = FakeImageDatabase()
+    opened(database=database, encoder=FakeKinds(model_id)).add_face(photo(((100, 0, 0), 9)), "a.png")
+    api = opened(database=database, encoder=FakeKinds(configured))
+    between = photo(((100 + 50, 0, 0), 9))  # 0.196 away, between the two tolerances
+    beyond = photo(((100 + 70, 0, 0), 9))  # 0.275 away
+    (face,) = api.search_faces(between, "a.png", 1, None)
+    assert [match.face_id for match in face.matches] == found
+    assert api.search_faces(beyond, "a.png", 1, None)[0].matches == ()
+
+
 def test_a_start_without_the_database_goes_on_and_recovers(caplog: pytest.LogCaptureFixture) -> None:
     database = FakeImageDatabase()
     database.away = DatabaseUnavailable("The database does not answer.")
