@@ -69,7 +69,9 @@ class FakeEncoder(ImageEncoder):
             if any(colour):
                 found.append(Detection(Box(0, left + width - 1, image.info.height - 1, left), float(width)))
             left += width
-        return found
+        large = [d for d in found if min(d.box.width, d.box.height) >= (wanted.min_face_px or 0)]
+        largest = sorted(large, key=lambda d: -d.box.area)[: wanted.max_faces]
+        return sorted(largest, key=lambda d: d.box.left)
 
     def for_model(self, model_id: str) -> "FakeEncoder":
         if model_id != self.model_id:

@@ -1,5 +1,6 @@
 """AGTEncoder: the faces and vectors of ageitgey's face_recognition, without importing it."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,14 +12,12 @@ from facesearch.config import EncoderSettings
 from facesearch.encoders.engines import Engine, make_engine
 from facesearch.encoders.kinds import KINDS, kind_of
 from facesearch.encoders.quality import quality_of
+from facesearch.encoders.tiled_pyramid import SHRINK
 from facesearch.interfaces import ANY_FACE, Image, ImageEncoder
-from facesearch.records import AlignedFace, Box, Detection, Wanted
+from facesearch.records import AlignedFace, Box, Detection, PhotoInfo, Wanted
 
 DIMENSION = 128
 TOLERANCE = 0.6
-
-# The smaller side of the smallest face that a detector finds in the pixels that it is given.
-_DETECTOR_WINDOW_PX = 80
 
 # dlib's CNN detector ends the process on pictures a few pixels thin; no detector finds a face in one.
 _LEAST_SIDE_PX = 16
@@ -30,14 +29,17 @@ class AGTEncoder(ImageEncoder):
     Lives as long as its process; loads its models at the first call (0.5 s). Any thread may call it. Not
     to be carried over a fork once it has been used; a child builds its own.
 
-    With `plain` vectors, `look_twice` off and a photo of at most `detect_pixels`, boxes and vectors are
-    those of `face_recognition.face_encodings(photo)`. In a larger photo faces are looked for in a
-    reduced copy, and aligned on the full pixels. Doubling stops before a picture gets too large for
-    its detector.
+    With `plain` vectors, `look_twice` off, no `min_face_px` and a photo of at most `detect_pixels`, boxes
+    and vectors are those of `face_recognition.face_encodings(photo)`. In a larger photo faces are looked
+    for in a reduced copy, and aligned on the full pixels. Doubling stops before a picture gets too large
+    for its detector, and where only faces smaller than `min_face_px` would be gained.
 
     Args:
         settings: engine, kind, detector, upsampling and the size for detection.
         directory: where the ONNX engine keeps the graphs that it builds.
+
+    Raises:
+        Unavailable: the ONNX engine is asked for, and no model files are installed.
     """
 
     def __init__(self, settings: EncoderSettings, directory: Path) -> None:
@@ -65,16 +67,27 @@ class AGTEncoder(ImageEncoder):
     def detect(self, image: Image, wanted: Wanted = ANY_FACE) -> list[Detection]:
         """Return the faces of a photo from left to right, boxes in pixels of the full upright photo.
 
-        Where only the largest face is wanted and `look_twice` is on, the photo is looked at without
-        doubling first, which finds faces of 80 pixels and more for a quarter of the time, and doubled
-        only where nothing was found.
+        Where only the largest face is wanted, `look_twice` is on and the request says nothing of doubling,
+        the photo is looked at without doubling first, which finds faces of about 80 pixels and more for
+        a quarter of the time; it is doubled only where nothing was found.
         """
-        upsample = self._settings.upsample if wanted.upsample is None else wanted.upsample
-        if wanted.only_largest and self._settings.look_twice and upsample and wanted.upsample is None:
-            found = self._detect(image, wanted, 0)
+        detector = wanted.detector or self._settings.detector
+        least_px = self._settings.min_face_px if wanted.min_face_px is None else wanted.min_face_px
+        # A level more than needed: one face is seen at several, and only the surest of its boxes is reported.
+        spared_px = least_px / SHRINK
+        pixels, scale = image.reduced(self._pixels_needed(image.info, detector, spared_px))
+        doublings = self._doublings(wanted, detector, pixels, round(spared_px / scale))
+        found: list[Detection] = []
+        for times in self._looks(wanted, doublings):
+            found = [
+                detection
+                for detection in self._find(detector, pixels, scale, times, int(spared_px))
+                if min(detection.box.width, detection.box.height) >= least_px
+            ]
             if found:
-                return found
-        return self._detect(image, wanted, upsample)
+                break
+        largest = sorted(found, key=lambda d: -d.box.area)[: wanted.max_faces or self._settings.max_faces]
+        return sorted(largest, key=lambda d: (d.box.left, d.box.top))
 
     def align(self, image: Image, detections: Sequence[Detection]) -> list[AlignedFace]:
         faces = []
@@ -92,32 +105,40 @@ class AGTEncoder(ImageEncoder):
     def ping(self) -> None:
         self._engine.load(self._settings.detector)
 
-    def _detect(self, image: Image, wanted: Wanted, upsample: int) -> list[Detection]:
-        detector = wanted.detector or self._settings.detector
-        min_face_px = self._settings.min_face_px if wanted.min_face_px is None else wanted.min_face_px
-        most = self._engine.most_pixels(detector)
-        pixels, scale = image.reduced(min(self._wanted_pixels(image, min_face_px, upsample), most))
-        height, width = pixels.shape[:2]
-        while upsample and (width * height << 2 * upsample) > most:
-            upsample -= 1
-        if min(width, height) << upsample < _LEAST_SIDE_PX:
-            return []
-        found = [
-            replace(detection, box=_enlarged(detection.box, scale))
-            for detection in self._engine.find(detector, pixels, upsample)
-        ]
-        large = [d for d in found if min(d.box.width, d.box.height) >= min_face_px]
-        max_faces = wanted.max_faces or self._settings.max_faces
-        kept = sorted(large, key=lambda d: -d.box.area)[:max_faces]
-        return sorted(kept, key=lambda detection: (detection.box.left, detection.box.top))
+    def _pixels_needed(self, photo: PhotoInfo, detector: str, spared_px: float) -> int:
+        """How many pixels detection looks at: levels that only hold faces below `spared_px` are left out.
 
-    def _wanted_pixels(self, image: Image, min_face_px: int, upsample: int) -> int:
-        """How many pixels detection needs: no level is looked at that only holds smaller faces."""
-        shrink = min_face_px * 2**upsample / _DETECTOR_WINDOW_PX
-        if shrink <= 1:
-            return self._settings.detect_pixels
-        pixels = image.info.width * image.info.height / shrink**2
-        return max(1, min(self._settings.detect_pixels, int(pixels)))
+        They are left out whole, so that the others are those of the full photo.
+        """
+        pixels = min(self._settings.detect_pixels, self._engine.most_pixels(detector))
+        larger = max(1.0, spared_px / self._engine.smallest_face_px(detector))
+        levels = int(math.log(larger, SHRINK))
+        if levels:
+            pixels = min(pixels, int(photo.width * photo.height / SHRINK ** (2 * levels)))
+        return max(1, pixels)
+
+    def _doublings(self, wanted: Wanted, detector: str, pixels: NDArray[np.uint8], spared_px: int) -> int:
+        """How often to double `pixels`, in which no face below `spared_px` is looked for."""
+        doublings = self._settings.upsample if wanted.upsample is None else wanted.upsample
+        smallest_px, most = self._engine.smallest_face_px(detector), self._engine.most_pixels(detector)
+        area = pixels.shape[0] * pixels.shape[1]
+        while doublings and (spared_px << doublings - 1 >= smallest_px or area << 2 * doublings > most):
+            doublings -= 1
+        return doublings
+
+    def _looks(self, wanted: Wanted, doublings: int) -> Sequence[int]:
+        """How often to double at each look; one is taken only where the one before it found nothing."""
+        cheaply = wanted.only_largest and self._settings.look_twice and wanted.upsample is None
+        return (0, doublings) if cheaply and doublings else (doublings,)
+
+    def _find(
+        self, detector: str, pixels: NDArray[np.uint8], scale: float, doublings: int, spared_px: int
+    ) -> list[Detection]:
+        """Return faces in pixels of the full photo; those below `spared_px` may be missing."""
+        if min(pixels.shape[:2]) << doublings < _LEAST_SIDE_PX:
+            return []
+        found = self._engine.find(detector, pixels, doublings, int(spared_px / scale))
+        return [replace(detection, box=_enlarged(detection.box, scale)) for detection in found]
 
 
 def _enlarged(box: Box, scale: float) -> Box:

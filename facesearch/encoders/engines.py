@@ -1,6 +1,8 @@
 """What runs the networks: dlib itself, or ONNX Runtime with dlib's weights."""
 
+import threading
 from abc import ABC, abstractmethod
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Literal
 
@@ -8,13 +10,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facesearch.encoders.dlib_models import DlibModels
-from facesearch.encoders.mmod_detector import MmodDetector
+from facesearch.encoders.mmod_detector import WINDOW_PX, MmodDetector
 from facesearch.encoders.model_files import CNN_DETECTOR, EMBEDDING, model_path
 from facesearch.encoders.resnet_embedder import ResNetEmbedder
 from facesearch.records import Detection
 
 # What HOG may be given after doubling: 11 bytes a pixel, so 350 MB, and 4 s where it was measured.
 _MOST_HOG_PIXELS = 32_000_000
+
+# The side of the smallest box that each detector gives in the pixels that it looks at.
+_SMALLEST_HOG_FACE_PX = 73
+_SMALLEST_CNN_FACE_PX = WINDOW_PX
+
+# Pictures from this size on take their turn at the CNN detector, so that a process whose threads are all
+# asked for it needs the memory of one.
+_LARGE_CNN_PIXELS = 1_000_000
 
 
 class Engine(ABC):
@@ -26,15 +36,28 @@ class Engine(ABC):
     def __init__(self) -> None:
         self.dlib = DlibModels()
 
-    def find(self, detector: str, pixels: NDArray[np.uint8], doublings: int) -> list[Detection]:
-        """Return faces in pixels of `pixels`, uint8 of shape (height, width, 3)."""
+    def find(
+        self, detector: str, pixels: NDArray[np.uint8], doublings: int, min_face_px: int = 0
+    ) -> list[Detection]:
+        """Return faces in pixels of `pixels`, uint8 of shape (height, width, 3).
+
+        Args:
+            detector: `hog` or `cnn`.
+            pixels: the photo, of at most `most_pixels` after doubling.
+            doublings: how often its sides are doubled first.
+            min_face_px: smaller faces may be left out, where that saves work.
+        """
         if detector == "cnn":
-            return self.find_by_cnn(pixels, doublings)
+            return self.find_by_cnn(pixels, doublings, min_face_px)
         return self.dlib.find_by_hog(pixels, doublings)
 
     def most_pixels(self, detector: str) -> int:
         """How large a picture may be for a detector, after doubling."""
         return self.most_cnn_pixels if detector == "cnn" else _MOST_HOG_PIXELS
+
+    def smallest_face_px(self, detector: str) -> int:
+        """The side of the smallest box that a detector gives without doubling."""
+        return _SMALLEST_CNN_FACE_PX if detector == "cnn" else _SMALLEST_HOG_FACE_PX
 
     def load(self, detector: str) -> None:
         """Load everything that a photo needs."""
@@ -45,10 +68,10 @@ class Engine(ABC):
     @property
     @abstractmethod
     def most_cnn_pixels(self) -> int:
-        """How large a picture may be for CNN detection, after doubling: about 1 GB of memory."""
+        """How large a picture may be for CNN detection, after doubling: below 1 GB of memory."""
 
     @abstractmethod
-    def find_by_cnn(self, pixels: NDArray[np.uint8], doublings: int) -> list[Detection]:
+    def find_by_cnn(self, pixels: NDArray[np.uint8], doublings: int, min_face_px: int) -> list[Detection]:
         """Detect with dlib's convolutional network."""
 
     @abstractmethod
@@ -69,7 +92,7 @@ class DlibEngine(Engine):
 
     most_cnn_pixels = 1_000_000  # 1000 bytes a pixel
 
-    def find_by_cnn(self, pixels: NDArray[np.uint8], doublings: int) -> list[Detection]:
+    def find_by_cnn(self, pixels: NDArray[np.uint8], doublings: int, min_face_px: int) -> list[Detection]:
         return self.dlib.find_by_cnn(pixels, doublings)
 
     def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -87,17 +110,25 @@ class OnnxEngine(Engine):
 
     Args:
         directory: where the graphs are kept once they are built.
+
+    Raises:
+        Unavailable: no model files are installed.
     """
 
-    most_cnn_pixels = 12_000_000  # 70 bytes a pixel
+    # Two megapixels doubled once. 80 bytes a pixel: the process then peaks at 0.7 GB, for 4 s where it was
+    # measured.
+    most_cnn_pixels = 8_000_000
 
     def __init__(self, directory: Path) -> None:
         super().__init__()
+        self._large = threading.Lock()
         self._embedder = ResNetEmbedder(model_path(EMBEDDING), directory)
         self._detector = MmodDetector(model_path(CNN_DETECTOR), directory)
 
-    def find_by_cnn(self, pixels: NDArray[np.uint8], doublings: int) -> list[Detection]:
-        return self._detector.detect(pixels, doublings)
+    def find_by_cnn(self, pixels: NDArray[np.uint8], doublings: int, min_face_px: int) -> list[Detection]:
+        large = pixels.shape[0] * pixels.shape[1] << 2 * doublings >= _LARGE_CNN_PIXELS
+        with self._large if large else nullcontext():
+            return self._detector.detect(pixels, doublings, min_size_px=min_face_px)
 
     def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         return self._embedder.embed(crops)

@@ -8,6 +8,7 @@ import hashlib
 from importlib.util import find_spec
 from pathlib import Path
 
+from facesearch.encoders.dlib_stream import DETECTOR_SHA256, RESNET_SHA256
 from facesearch.errors import Unavailable
 
 EMBEDDING = "dlib_face_recognition_resnet_model_v1.dat"
@@ -15,9 +16,9 @@ LANDMARKS = "shape_predictor_5_face_landmarks.dat"
 CNN_DETECTOR = "mmod_human_face_detector.dat"
 
 _SHA256 = {
-    EMBEDDING: "55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30",
+    EMBEDDING: RESNET_SHA256,
     LANDMARKS: "c4b1e9804792707d3a405c2c16a80a20269e6675021f64a41d30fffafbc41888",
-    CNN_DETECTOR: "4cb19393e2fbaf2b1609a9319ad5386618c886a6234ec1b971f3e87c85d87fe6",
+    CNN_DETECTOR: DETECTOR_SHA256,
 }
 
 

@@ -11,8 +11,8 @@ from facesearch.records import Box, Quality
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 # Of a frontal face, in units of the distance between the eyes' middles: how far the nose base lies below
-# the line between them, and how far it stands out from their plane. The first was measured (the median of 295
-# faces of LFW); the second is about a nose's protrusion, and only scales the angles.
+# the line between them, and how far it stands out from their plane. The first was measured (the median of
+# 250 of LFW's faces); the second is the usual protrusion of a nose, and only scales the angles.
 _NOSE_DROP = 0.77
 _NOSE_DEPTH = 0.45
 
@@ -22,7 +22,8 @@ def quality_of(box: Box, score: float, landmarks: NDArray[np.float64], crop: NDA
 
     Sharpness is the variance of the Laplacian of the crop's luma (Pech-Pacheco et al., 2000), taken on the
     crop so that faces of all sizes compare; a face smaller than the crop was enlarged and is soft.
-    Angles are estimates from five points, good to about ten degrees: enough to tell a profile.
+    Angles are rough estimates from five points, and a long nose counts as a lowered head: enough to tell a
+    profile, no more.
 
     Args:
         box: the face in pixels of the photo.

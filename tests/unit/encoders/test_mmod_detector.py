@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from pathlib import Path
 
 import dlib
 import numpy as np
@@ -14,8 +15,8 @@ Detect = Callable[[NDArray[np.uint8], int], list[Detection]]
 
 
 @pytest.fixture(scope="module")
-def detector(tmp_path_factory: pytest.TempPathFactory) -> MmodDetector:
-    return MmodDetector(DETECTOR, tmp_path_factory.mktemp("graphs"))
+def detector(graphs: Path) -> MmodDetector:
+    return MmodDetector(DETECTOR, graphs)
 
 
 @pytest.fixture(scope="module")

@@ -16,13 +16,8 @@ from tests.unit.encoders.models import RESNET, photo
 
 
 @pytest.fixture(scope="module")
-def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("graphs")
-
-
-@pytest.fixture(scope="module")
-def embedder(directory: Path) -> ResNetEmbedder:
-    return ResNetEmbedder(RESNET, directory)
+def embedder(graphs: Path) -> ResNetEmbedder:
+    return ResNetEmbedder(RESNET, graphs)
 
 
 @pytest.fixture(scope="module")
@@ -51,10 +46,10 @@ def test_vectors_are_dlibs_within_a_millionth(
     assert np.abs(found - expected).max() <= 1e-6
 
 
-def test_batches_give_the_vectors_of_single_faces(directory: Path, embedder: ResNetEmbedder) -> None:
+def test_batches_give_the_vectors_of_single_faces(graphs: Path, embedder: ResNetEmbedder) -> None:
     singles = np.concatenate([embedder.embed(crop[None]) for crop in crops()])
     for batch_size in (1, 2, 5, 8):
-        batched = ResNetEmbedder(RESNET, directory, batch_size=batch_size).embed(crops())
+        batched = ResNetEmbedder(RESNET, graphs, batch_size=batch_size).embed(crops())
         assert np.abs(batched - singles).max() <= 5e-7
 
 
@@ -74,13 +69,11 @@ def test_threads_share_one_embedder(embedder: ResNetEmbedder) -> None:
             assert np.array_equal(found, expected)
 
 
-def test_other_vectors_than_dlibs_are_refused_at_load(
-    directory: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_other_vectors_than_dlibs_are_refused_at_load(graphs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     changed = (0.1, *resnet_embedder._KNOWN_START[1:])
     monkeypatch.setattr(resnet_embedder, "_KNOWN_START", changed)
     with pytest.raises(InvalidConfig, match="are not dlib's"):
-        ResNetEmbedder(RESNET, directory).load()
+        ResNetEmbedder(RESNET, graphs).load()
 
 
 def test_a_foreign_model_file_is_refused(tmp_path: Path) -> None:
