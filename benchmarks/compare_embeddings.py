@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from benchmarks.machine import describe
-from facesearch.encoders.alignment import FaceAligner
+from facesearch.encoders.dlib_models import DlibModels
 from facesearch.encoders.resnet_embedder import ResNetEmbedder
-from facesearch.records import Box
 
 FACES_FOLDER = Path(__file__).resolve().parents[2] / "shared" / "faces"
 LIMIT = 1e-6
@@ -36,19 +35,17 @@ def main() -> None:
     files = sorted(f for part in parts for f in (options.folder / part).rglob("*.*"))[:: options.every]
     model_file = face_recognition_models.face_recognition_model_location()
     model = dlib.face_recognition_model_v1(model_file)
-    detector = dlib.get_frontal_face_detector()
-    aligner = FaceAligner(Path(face_recognition_models.pose_predictor_five_point_model_location()))
+    models = DlibModels()
     worst = []
     with tempfile.TemporaryDirectory() as cache:
         embedder = ResNetEmbedder(Path(model_file), Path(cache))
         for file in files:
             pixels = read(file)
-            found = detector(pixels, 0) or detector(pixels, 1)
-            boxes = [Box(r.top(), r.right(), r.bottom(), r.left()) for r in found]
-            crops = aligner.crop(pixels, boxes)
-            if len(crops):
-                expected = np.array(model.compute_face_descriptor(list(crops)))
-                differences = np.abs(embedder.embed(crops) - expected).max(axis=1)
+            found = models.find_by_hog(pixels, 0) or models.find_by_hog(pixels, 1)
+            crops = [models.align(pixels, face.box)[1] for face in found]
+            if crops:
+                expected = np.array(model.compute_face_descriptor(crops))
+                differences = np.abs(embedder.embed(np.stack(crops)) - expected).max(axis=1)
                 worst.extend(differences.tolist())
                 if differences.max() > LIMIT:
                     print(f"over the limit: {file.relative_to(options.folder)} {differences.max():.2e}")
