@@ -6,6 +6,8 @@ from contextlib import asynccontextmanager
 
 import anyio
 from fastapi import FastAPI
+from fastapi.responses import RedirectResponse
+from fastapi_offline import FastAPIOffline
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from facesearch import __version__
@@ -45,8 +47,14 @@ def create_app(read_settings: Callable[[], Settings], build_api: Callable[[Setti
         finally:
             await anyio.to_thread.run_sync(api.close)
 
-    app = FastAPI(title="facesearch", version=__version__, lifespan=lifespan)
+    # Its page of documentation loads nothing from other hosts.
+    app = FastAPIOffline(title="facesearch", version=__version__, lifespan=lifespan, redoc_url=None)
     app.include_router(router)
+
+    @app.get("/", include_in_schema=False)
+    async def home() -> RedirectResponse:
+        return RedirectResponse("/docs")
+
     install_error_handlers(app)
     # The last one added is the outermost.
     app.add_middleware(BodyLimit)

@@ -59,7 +59,7 @@ def test_each_error_has_its_status_sentence_and_code(
     assert ("retry-after" in answer.headers) == (status == 503)
 
 
-@pytest.mark.parametrize("path", ["/", "/nothing", "/add_face/x"])
+@pytest.mark.parametrize("path", ["/nothing", "/add_face/x"])
 def test_an_unknown_route_is_404_in_the_envelope(client: TestClient, path: str) -> None:
     answer = client.post(path)
     assert answer.status_code == 404

@@ -1,3 +1,5 @@
+import re
+
 import pytest
 from starlette.testclient import TestClient
 
@@ -241,3 +243,14 @@ def test_an_unknown_id_is_404(client: TestClient, api: FakeAPI) -> None:
 @pytest.mark.parametrize("route", ["/search_faces", "/add_face", "/add_faces_in_bulk"])
 def test_a_route_answers_without_its_last_slash_too(client: TestClient, route: str) -> None:
     assert client.post(route, files=PHOTO, follow_redirects=False).status_code == 200
+
+
+def test_a_browser_finds_the_documentation_and_needs_no_other_host(client: TestClient) -> None:
+    page = client.get("/")
+    assert page.status_code == 200
+    assert page.url.path == "/docs"
+    links = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+    assert links
+    for link in links:
+        assert link.startswith("/")
+        assert client.get(link).status_code == 200
