@@ -1,6 +1,6 @@
 """What was measured before the encoder's ways were chosen; docs/encoding.md draws the conclusions.
 
-python3 -m benchmarks.choices [twice] [batch] [threads] [draft] [smallest]
+python3 -m benchmarks.choices [twice] [batch] [threads] [draft] [smallest] [int8]
 """
 
 import os
@@ -18,16 +18,23 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.machine import describe
 from facesearch.config import EncoderSettings, LimitSettings
 from facesearch.encoders import AGTEncoder
-from facesearch.encoders.model_files import EMBEDDING, model_path
+from facesearch.encoders.dlib_stream import DETECTOR_SHA256, read_network
+from facesearch.encoders.mmod_detector import _largest_level
+from facesearch.encoders.model_files import CNN_DETECTOR, EMBEDDING, model_path
+from facesearch.encoders.onnx_graphs import build_detector
+from facesearch.encoders.onnx_session import open_graph
 from facesearch.encoders.resnet_embedder import ResNetEmbedder
+from facesearch.encoders.tiled_pyramid import fill, lay_out
 from facesearch.images import AGTImage
 from facesearch.records import Box, Wanted
 from tests.labelled_photos import FOLDER
+from tests.server import PROJECT_ROOT
 
 LARGEST = Wanted(only_largest=True)
 SECONDS = 4.0
@@ -178,7 +185,54 @@ def smallest(models: Path) -> None:
         print(f"| {side} | {by[0]:.0f} | {by[1]:.0f} | {faces} |", flush=True)
 
 
-PARTS = {part.__name__: part for part in (twice, batch, threads, draft, smallest)}
+class Planes:
+    """What the quantiser calibrates on."""
+
+    def __init__(self, planes: list[NDArray[np.float32]]) -> None:
+        self._rest = iter(planes)
+
+    def get_next(self) -> dict[str, NDArray[np.float32]] | None:
+        plane = next(self._rest, None)
+        return None if plane is None else {"pixels": plane}
+
+
+def int8(models: Path) -> None:
+    """The CNN detector's network with 8-bit weights and activations, calibrated on the measured photos."""
+    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
+
+    floats, ints = models / "float32.onnx", models / "int8.onnx"
+    floats.write_bytes(build_detector(read_network(model_path(CNN_DETECTOR), DETECTOR_SHA256)))
+    photos = [opened(path) for path in sorted((PROJECT_ROOT / "test_images").glob("*.jpg"))]
+    planes = []
+    for photo in photos:
+        level = _largest_level(photo.reduced(512 * 512)[0], 0, 0)
+        planes.append(fill(level, lay_out(*level.shape[1:]))[None])
+    quantize_static(
+        floats,
+        ints,
+        Planes(planes),
+        quant_format=QuantFormat.QDQ,
+        per_channel=True,
+        activation_type=QuantType.QUInt8,
+        weight_type=QuantType.QInt8,
+    )
+    first, second = open_graph(floats.read_bytes(), 1), open_graph(ints.read_bytes(), 1)
+    print(
+        "\n| CNN network on about 512x512 | ms | int8, ms | score moved by at most | windows gained or lost |"
+    )
+    print("|---|---|---|---|---|")
+    for photo, plane in zip(photos, planes, strict=True):
+        a, b = (session.run(None, {"pixels": plane})[0] for session in (first, second))
+        times = [
+            median_ms(lambda s=s, plane=plane: s.run(None, {"pixels": plane}))  # type: ignore[misc]
+            for s in (first, second)
+        ]
+        moved, changed = np.abs(a - b)[a > -0.5].max(initial=0), int(((a > 0) != (b > 0)).sum())
+        name = photo.info.file_name
+        print(f"| {name} | {times[0]:.0f} | {times[1]:.0f} | {moved:.2f} | {changed} of {(a > 0).sum()} |")
+
+
+PARTS = {part.__name__: part for part in (twice, batch, threads, draft, smallest, int8)}
 
 
 def main() -> None:
