@@ -30,8 +30,8 @@ def test_a_folder_that_cannot_be_made_is_a_config_error(tmp_path: Path) -> None:
 
 
 def loaded_after(statement: str) -> set[str]:
-    """The modules of a fresh interpreter that ran one statement."""
-    program = f"import sys; {statement}; print(*sys.modules)"
+    """The modules that one statement loads in a fresh interpreter; a coverage run brings some of its own."""
+    program = f"import sys; before = set(sys.modules); {statement}; print(*set(sys.modules) - before)"
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
     )
