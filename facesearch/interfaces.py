@@ -20,6 +20,7 @@ from facesearch.records import (
     EncodedPhoto,
     Face,
     FaceChange,
+    FaceFilter,
     Match,
     NewFace,
     Outcome,
@@ -213,7 +214,11 @@ class ImageDatabase(ABC):
 
     @abstractmethod
     def changes_after(self, number: int, model_id: str) -> Iterator[list[FaceChange]]:
-        """Yield this model's changes above `number` in order, in batches, without holding them all."""
+        """Yield this model's changes above `number` in order, in batches, without holding them all.
+
+        A face that is gone by now may be left out; that it was removed never is. Each batch is of one
+        moment: whoever has read up to number n has read every removal up to n.
+        """
 
     @abstractmethod
     def ping(self) -> None:
@@ -236,10 +241,12 @@ class FaceIndex(ABC):
 
     @abstractmethod
     def catch_up(self, database: ImageDatabase) -> None:
-        """Take over every change that the database committed before this call."""
+        """Take over every change, faces added and removed, that the database committed before this call."""
 
     @abstractmethod
-    def search(self, embeddings: NDArray[np.float32], k: int, tolerance: float) -> list[list[Match]]:
+    def search(
+        self, embeddings: NDArray[np.float32], k: int, tolerance: float, only: FaceFilter | None = None
+    ) -> list[list[Match]]:
         """Return for each probe its k nearest faces with distance <= tolerance.
 
         Exact: the ids and order of a scan of all vectors in float64, nearest first, ties by lower id.
@@ -248,6 +255,7 @@ class FaceIndex(ABC):
             embeddings: float32 of shape (probes, dimension).
             k: 1 to 1000.
             tolerance: largest Euclidean distance, compared unrounded.
+            only: which faces may be found; all by default.
         """
 
     @abstractmethod

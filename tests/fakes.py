@@ -17,6 +17,7 @@ from facesearch.records import (
     Detection,
     Embedding,
     FaceChange,
+    FaceFilter,
     Match,
     NewFace,
     PhotoInfo,
@@ -103,7 +104,7 @@ class FakeIndex(FaceIndex):
         self._model_id = model_id
         self._dimension = dimension
         self._seen: tuple[str, int] | None = None
-        self._faces: list[FaceChange] = []
+        self._faces: dict[int, FaceChange] = {}
 
     def for_model(self, model_id: str, dimension: int) -> "FakeIndex":
         return FakeIndex(model_id, dimension)
@@ -112,15 +113,19 @@ class FakeIndex(FaceIndex):
         now = (database.database_id(), database.newest_change())
         if now != self._seen:
             batches = database.changes_after(0, self._model_id)
-            self._faces = [change for batch in batches for change in batch]
+            latest = {change.face_id: change for batch in batches for change in batch}
+            self._faces = {face: change for face, change in latest.items() if change.embedding is not None}
             self._seen = now
 
-    def search(self, embeddings: NDArray[np.float32], k: int, tolerance: float) -> list[list[Match]]:
+    def search(
+        self, embeddings: NDArray[np.float32], k: int, tolerance: float, only: FaceFilter | None = None
+    ) -> list[list[Match]]:
         if not (1 <= k <= 1000 and tolerance >= 0):
             raise InvalidParameter
         if embeddings.shape[1:] != (self._dimension,):
             raise ModelMismatch
-        return [self._nearest(probe.astype(np.float64), k, tolerance) for probe in embeddings]
+        faces = [face for face in self._faces.values() if only is None or _is_wanted(face, only)]
+        return [_nearest(faces, probe.astype(np.float64), k, tolerance) for probe in embeddings]
 
     def count(self) -> int:
         return len(self._faces)
@@ -131,18 +136,27 @@ class FakeIndex(FaceIndex):
     def close(self) -> None:
         pass
 
-    def _nearest(self, probe: NDArray[np.float64], k: int, tolerance: float) -> list[Match]:
-        if not self._faces:
-            return []
-        rows = np.array([face.embedding for face in self._faces], np.float64)
-        with np.errstate(all="ignore"):
-            distances = np.sqrt(((rows - probe) ** 2).sum(axis=1))
-        pairs = sorted(
-            (float(distance), face.face_id)
-            for distance, face in zip(distances, self._faces, strict=True)
-            if distance <= tolerance
-        )
-        return [Match(face_id, distance) for distance, face_id in pairs[:k]]
+
+def _is_wanted(face: FaceChange, only: FaceFilter) -> bool:
+    return (only.face_ids is None or face.face_id in only.face_ids) and (
+        only.persons is None or face.person in only.persons
+    )
+
+
+def _nearest(
+    faces: Sequence[FaceChange], probe: NDArray[np.float64], k: int, tolerance: float
+) -> list[Match]:
+    if not faces:
+        return []
+    rows = np.array([face.embedding for face in faces], np.float64)
+    with np.errstate(all="ignore"):
+        distances = np.sqrt(((rows - probe) ** 2).sum(axis=1))
+    pairs = sorted(
+        (float(distance), face.face_id)
+        for distance, face in zip(distances, faces, strict=True)
+        if distance <= tolerance
+    )
+    return [Match(face_id, distance) for distance, face_id in pairs[:k]]
 
 
 class FakeImageDatabase(ImageDatabase):

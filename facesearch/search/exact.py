@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from facesearch.errors import InvalidParameter, ModelMismatch, Unavailable
 from facesearch.interfaces import FaceIndex, ImageDatabase, WorkerPool
-from facesearch.records import Match, Outcome
+from facesearch.records import FaceFilter, Match, Outcome
 from facesearch.search.following import bring_level
 from facesearch.search.layout import BLOCK_ROWS, Damaged
 from facesearch.search.locking import exclusive_lock, probe_writable
@@ -102,7 +102,9 @@ class ExactIndex(FaceIndex):
             latest = self._follow(database)
         self._hold(latest, forced=held is not None and newest < held.last_number)
 
-    def search(self, embeddings: NDArray[np.float32], k: int, tolerance: float) -> list[list[Match]]:
+    def search(
+        self, embeddings: NDArray[np.float32], k: int, tolerance: float, only: FaceFilter | None = None
+    ) -> list[list[Match]]:
         """Return for each probe its k nearest faces with distance <= tolerance, as of the last catch-up.
 
         Without one it answers from the copy as it lies there, or nothing where there is none.
