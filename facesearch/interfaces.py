@@ -205,6 +205,13 @@ class ImageDatabase(ABC):
         """
 
     @abstractmethod
+    def delete_faces(self, ids: Sequence[int]) -> list[int]:
+        """Remove faces in one transaction; return the ids of those that were there, in order.
+
+        Each removal is a change of its own. Nothing of a person is left with the person's last face.
+        """
+
+    @abstractmethod
     def get_faces(self, ids: Sequence[int]) -> dict[int, StoredFace]:
         """Return the stored faces among `ids`; unknown ids are left out."""
 

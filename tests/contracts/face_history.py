@@ -80,6 +80,9 @@ class FaceHistory(ImageDatabase):
     def add_faces(self, faces: Sequence[NewFace], model_id: str) -> list[int]:
         raise NotImplementedError
 
+    def delete_faces(self, ids: Sequence[int]) -> list[int]:
+        raise NotImplementedError
+
     def get_faces(self, ids: Sequence[int]) -> dict[int, StoredFace]:
         raise NotImplementedError
 

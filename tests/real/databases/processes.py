@@ -12,7 +12,7 @@ from threading import Thread
 from typing import Any, TypeVar
 
 from facesearch.config import Settings
-from facesearch.databases import SQLImageDatabase, open_image_database
+from facesearch.databases import SQLImageDatabase, migrate, open_image_database
 from facesearch.errors import ModelMismatch
 from tests.contracts.image_database import MODEL, new_face
 
@@ -82,6 +82,15 @@ def prepare(connection: Connection, settings: Settings) -> None:
     database.prepare()
     connection.send(database.database_id())
     database.close()
+
+
+def at_version(settings: Settings, version: str) -> SQLImageDatabase:
+    """The database of the settings with the tables of an older version of the program, and its verbs."""
+    database = opened(settings)
+    with database._migrating() as sql:
+        migrate.upgrade(sql, version)
+    database._tables.clear()
+    return database
 
 
 def add(connection: Connection, settings: Settings, calls: int, name: str) -> None:

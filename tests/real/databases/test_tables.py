@@ -10,6 +10,7 @@ from sqlalchemy import text
 
 from facesearch.config import Settings
 from facesearch.databases import SQLImageDatabase, open_image_database
+from facesearch.databases.tables import SCHEMA_VERSION
 from facesearch.errors import Conflict, ForeignTable
 from tests.contracts.image_database import MODEL, all_changes, new_face
 from tests.real.databases.processes import opened
@@ -59,7 +60,7 @@ def test_a_table_of_an_older_program_is_refused_and_left_alone(
 def test_tables_of_a_newer_version_are_refused(database_settings: Settings) -> None:
     database = opened(database_settings)
     database.prepare()
-    database.update("FACESEARCH_VERSION", {"version_num": "9999"}, {"version_num": "0001"})
+    database.update("FACESEARCH_VERSION", {"version_num": "9999"}, {"version_num": SCHEMA_VERSION})
     database.close()
     database = opened(database_settings)
     with pytest.raises(Conflict, match="newer"):
