@@ -25,7 +25,7 @@ from facesearch.records import (
     NewFace,
     Outcome,
     PhotoInfo,
-    ProbeFace,
+    SearchResult,
     StoredFace,
     Wanted,
 )
@@ -315,7 +315,7 @@ class API(ABC):
     """What the service does, free of HTTP: a database and an encoder behind four verbs.
 
     Lives as long as its process. Any thread may call it. Every method raises an error of
-    `facesearch.errors`, and DatabaseUnavailable where the database is away.
+    `facesearch.errors`, and, unless it says otherwise, DatabaseUnavailable where the database is away.
     """
 
     @abstractmethod
@@ -326,8 +326,12 @@ class API(ABC):
         k: int,
         tolerance: float | None,
         wanted: Wanted = ANY_FACE,
-    ) -> list[ProbeFace]:
+    ) -> SearchResult:
         """Return the photo's faces from left to right, each with its nearest known faces.
+
+        Where the database is away, the answer comes from the copy as this process last knew it level,
+        without names, and says so; DatabaseUnavailable where it never did, or where the configuration
+        wants no such answers.
 
         Args:
             photo: an encoded image file.

@@ -224,10 +224,10 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class NamedMatch:
-    """A match with the name of its person."""
+    """A match with the name of its person, None where the database that knows it is away."""
 
     face_id: int
-    person_name: str
+    person_name: str | None
     distance: float
 
 
@@ -238,6 +238,18 @@ class ProbeFace:
     box: Box
     matches: tuple[NamedMatch, ...]
     quality: Quality | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """The faces of a probe photo from left to right.
+
+    `stale_s` is None where the answer holds all that the database had committed when it was asked for.
+    Otherwise the database was away: changes of the last `stale_s` seconds may be missing.
+    """
+
+    faces: tuple[ProbeFace, ...]
+    stale_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
