@@ -105,6 +105,22 @@ def add(connection: Connection, settings: Settings, calls: int, name: str) -> No
     database.close()
 
 
+def add_and_remove(connection: Connection, settings: Settings, calls: int, name: str) -> None:
+    """Add three faces a call and remove two that this process added before; tell both after each call."""
+    database = opened(settings)
+    connection.send("ready")
+    connection.recv()
+    own: list[int] = []
+    for n in range(calls):
+        added = database.add_faces([new_face(person_name=f"{name} {n % 5}")] * 3, MODEL)
+        own += added
+        connection.send(("added", added))
+        gone, own = own[:2], own[2:]
+        connection.send(("removed", database.delete_faces(gone)))
+    connection.send(("done", []))
+    database.close()
+
+
 def add_first(connection: Connection, settings: Settings, model_id: str) -> None:
     """Say ready, wait for the word, add two faces of a model, and tell whether the gallery took them."""
     database = opened(settings)

@@ -41,6 +41,7 @@ def test_a_table_of_an_older_program_is_refused_and_left_alone(
         database.newest_change,
         database.gallery_model,
         lambda: database.add_faces([new_face()], MODEL),
+        lambda: database.delete_faces([1]),
         lambda: database.get_faces([1]),
         lambda: next(database.changes_after(0, MODEL)),
     ]
