@@ -27,7 +27,8 @@ _UNIT_64 = 2.0**-53
 _UNDERFLOW = 2.0**-124
 _FEW = 32  # where not even one row in so many may be found, these are measured and the rest is not read
 _LOOSE = 12  # where more than one row in so many passes the codes, a product of whole vectors is cheaper
-_REST = 8  # for so many blocks; then the codes are tried again
+_REST = 8  # for so many blocks; then the codes are tried again, and rest twice as long if they must
+_STACKED_NUMBERS = 8192  # below what OpenBLAS takes for worth a second thread
 _AT_FIRST = 64  # rows that are measured before the limit is looked at again
 
 
@@ -53,7 +54,10 @@ class Rows(NamedTuple):
 
 @dataclass(slots=True)
 class _Probe:
-    """What one probe of one search has come to; `rest` counts the blocks without a try of the codes."""
+    """What one probe of one search has come to.
+
+    `rest` counts the blocks for which the codes are not tried, `loose` how long that was the last time.
+    """
 
     single: NDArray[np.float32]
     exact: NDArray[np.float64]
@@ -61,6 +65,7 @@ class _Probe:
     norm: float
     heap: TopK
     rest: int = 0
+    loose: int = _REST // 2
 
 
 def exact_distances(vectors: NDArray[np.float32], probe: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -185,7 +190,7 @@ class _Scan:
             if len(places) > many:
                 counts = np.zeros_like(rows.counts)
                 counts[places] = True
-                state.rest = _REST
+                state.rest = state.loose = 2 * state.loose
                 _by_products(rows._replace(counts=counts), [state])
                 return
         order = np.argsort(passed)[::-1]
@@ -239,10 +244,15 @@ def _by_products(rows: Rows, states: Sequence[_Probe]) -> None:
 def _products(probes: NDArray[np.float32], vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return float32 (probes, rows) of inner products, rounded in any order."""
     if len(probes) == 1:
-        # as fast as one thread of the BLAS, which would spread a call of 0.1 ms over threads of its own:
-        # where the cores are busy, waiting for these takes twenty times as long as the product
-        product: NDArray[np.float32] = np.einsum("ij,j->i", vectors, probes[0])[np.newaxis]
-        return product
+        # a stack of small products stays in this thread: of one large product the BLAS would make a part
+        # for each core, and where these are busy, waiting for the last takes many times as long
+        size = max(1, _STACKED_NUMBERS // vectors.shape[1])
+        stacked = len(vectors) // size * size
+        products = np.empty((1, len(vectors)), np.float32)
+        parts = vectors[:stacked].reshape(-1, size, vectors.shape[1])
+        np.matmul(parts, probes[0], out=products[0, :stacked].reshape(-1, size))
+        np.einsum("ij,j->i", vectors[stacked:], probes[0], out=products[0, stacked:])
+        return products
     return probes @ vectors.T
 
 

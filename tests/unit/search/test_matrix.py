@@ -273,6 +273,7 @@ def test_a_file_gets_a_first_stage_once_it_has_enough_faces_and_another_when_it_
     assert rows.codes is not None
     codes, halves = encoder.encode_rows(rows.vectors)
     assert np.array_equal(rows.codes[: len(codes)], codes)
+    assert rows.halves is not None
     assert np.array_equal(rows.halves, halves)
     append(matrix, 200, 1)
     assert matrix.tidy()
