@@ -2,7 +2,9 @@
 
 import secrets
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -154,17 +156,21 @@ class SQLImageDatabase(SQLDatabase, ImageDatabase):
     def changes_after(self, number: int, model_id: str) -> Iterator[list[FaceChange]]:
         """Yield this model's changes from above `number` to the newest, in order, at most 4,000 at a time.
 
-        No connection is held between two batches. What is committed after the first one was asked for is
-        not among them.
+        Of several batches the next is read in a thread of its own while one is used; no connection is held
+        in between. What is committed after the first was asked for is not among them.
 
         Raises:
             Conflict: a stored vector is damaged.
         """
         newest = self.newest_change()
-        for start in range(max(number, 0), newest, CHANGES_A_BATCH):
-            changes = self._changes_between(start, min(start + CHANGES_A_BATCH, newest), model_id)
-            if changes:
-                yield changes
+
+        def read(start: int) -> list[FaceChange]:
+            return self._changes_between(start, min(start + CHANGES_A_BATCH, newest), model_id)
+
+        starts = range(max(number, 0), newest, CHANGES_A_BATCH)
+        # Another thread would not see what this one's open transaction has written.
+        alone = len(starts) < 2 or self._transaction is not None
+        yield from filter(None, map(read, starts) if alone else _one_ahead(read, starts))
 
     def _changes_between(self, after: int, last: int, model_id: str) -> list[FaceChange]:
         """Return a model's changes of a range of numbers that are all committed.
@@ -271,6 +277,17 @@ class SQLImageDatabase(SQLDatabase, ImageDatabase):
             with self._connection(writes=True) as connection:
                 left = set(connection.execute(query).scalars())
             self.delete(PERSONS, {"number": [number for number in part if number not in left]})
+
+
+def _one_ahead(read: Callable[[int], T], starts: Iterable[int]) -> Iterator[T]:
+    """Yield what `read` returns for each start, having begun the next one already."""
+    with ThreadPoolExecutor(1) as thread:
+        begun: deque[Future[T]] = deque()
+        for start in starts:
+            begun.append(thread.submit(read, start))
+            if len(begun) == 2:
+                yield begun.popleft().result()
+        yield from (future.result() for future in begun)
 
 
 def _parts(values: Sequence[T]) -> Iterator[Sequence[T]]:

@@ -140,6 +140,14 @@ def test_a_face_added_inside_a_transaction_goes_with_it(database_settings: Setti
     database.close()
 
 
+def test_changes_are_read_inside_the_transaction_that_made_them(database_settings: Settings) -> None:
+    database = opened(database_settings)
+    with database.transaction():
+        ids = [i for _ in range(2) for i in database.add_faces([new_face([0.0])] * 3_000, MODEL)]
+        assert [change.face_id for change in all_changes(database)] == ids
+    database.close()
+
+
 def test_a_foreign_sqlite_table_stays_in_its_own_format(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path)
     old = sqlite3.connect(tmp_path / "facesearch.db")
