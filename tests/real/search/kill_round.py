@@ -44,11 +44,11 @@ def add(database: SQLiteImageDatabase, vectors: NDArray[np.float32]) -> list[int
 
 
 def history_of(database: SQLiteImageDatabase) -> FaceHistory:
-    """What the database holds now."""
+    """What the database holds now, and what it told of changes since."""
     history = FaceHistory()
     history.newest = database.newest_change()
     for batch in database.changes_after(0, MODEL):
-        history.changes += [(MODEL, change) for change in batch if change.number <= history.newest]
+        history.changes += [(MODEL, change) for change in batch]
     return history
 
 
