@@ -137,7 +137,6 @@ def fill(settings: Settings, real: NDArray[np.float32], faces: int) -> None:
     """Store that many faces, drawn with the mean and the covariance of real ones."""
     database = open_image_database(settings)
     model_id = AGTEncoder(settings.encoder, settings.data_dir / "models").model_id
-    chance = np.random.default_rng(1)
     mean = real.mean(axis=0)
     # From the spread itself: the covariance of fewer photos than dimensions has no root of Cholesky's.
     _, sizes, axes = np.linalg.svd(real.astype(np.float64) - mean, full_matrices=False)
@@ -145,8 +144,10 @@ def fill(settings: Settings, real: NDArray[np.float32], faces: int) -> None:
     photo = PhotoInfo("drawn.png", 250, 250)
     start = time.monotonic()
     database.prepare()
-    for first in range(0, faces, BATCH):
+    stored = database.newest_change()
+    for first in range(stored, faces, BATCH):
         count = min(BATCH, faces - first)
+        chance = np.random.default_rng(first)
         vectors = (mean + chance.standard_normal((count, len(spread))) @ spread).astype(np.float32)
         database.add_faces(
             [
@@ -156,14 +157,15 @@ def fill(settings: Settings, real: NDArray[np.float32], faces: int) -> None:
             model_id,
         )
     database.close()
-    print(f"{faces:,} faces stored in {time.monotonic() - start:.0f} s", flush=True)
+    took_s = time.monotonic() - start
+    print(f"{max(0, faces - stored):,} faces stored in {took_s:.0f} s, {stored:,} were there", flush=True)
 
 
 def first_search(server: Server, photo: str) -> None:
     start = time.monotonic()
     answer = server.client.post(SEARCH, files={"file": (Path(photo).name, (FOLDER / photo).read_bytes())})
     answer.raise_for_status()
-    print(f"first search, which builds the copy: {time.monotonic() - start:.1f} s", flush=True)
+    print(f"first search, which brings the copy level: {time.monotonic() - start:.1f} s", flush=True)
 
 
 def memory(server: Server) -> str:
@@ -203,6 +205,7 @@ def options() -> argparse.Namespace:
     parser.add_argument(
         "--parallel-from", type=int, help="the setting of that name; by default the service's"
     )
+    parser.add_argument("--folder", type=Path, help="where the gallery lies, and stays for the next run")
     return parser.parse_args()
 
 
@@ -212,8 +215,8 @@ def main() -> None:
     settings: dict[str, Any] = {}
     if chosen.parallel_from is not None:
         settings["search"] = {"parallel_from": chosen.parallel_from}
-    with tempfile.TemporaryDirectory() as folder:
-        server = Server(Path(folder) / "service", settings, workers=chosen.workers)
+    with tempfile.TemporaryDirectory() as temporary:
+        server = Server(chosen.folder or Path(temporary) / "service", settings, workers=chosen.workers)
         loaded = load_settings({CONFIG_VARIABLE: str(server.config_file)})
         gallery = [photo.path for photo in read_csv(FOLDER, "gallery.csv")]
         real = real_vectors(loaded, gallery[:: max(1, len(gallery) // chosen.photos)])
