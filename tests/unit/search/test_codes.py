@@ -30,8 +30,10 @@ def scores_of(
     return codes.astype(np.int64) @ code.astype(np.int64) - halves, int(half), float(error)
 
 
-@pytest.mark.parametrize("dimension", [1, 2, 63, 64, 65, 128, 512, 1024])
-@pytest.mark.parametrize("scale", [1e-12, 1.0, 1e9])
+@pytest.mark.parametrize(
+    ("dimension", "scale"),
+    [(1, 1.0), (2, 1e-12), (63, 1.0), (64, 1e9), (65, 1e-12), (128, 1.0), (512, 1e9), (1024, 1.0)],
+)
 def test_no_row_within_the_limit_scores_below_the_bound(dimension: int, scale: float) -> None:
     rows = gallery(600, dimension, dimension) * np.float32(scale)
     encoder = fitted(rows)
