@@ -48,6 +48,7 @@ def build_api(settings: Settings) -> API:
         encode_photos=EncodePhotos(open_image, AGTEncoder, (settings.encoder, models)),
         limits=settings.limits,
         quality=settings.quality,
+        answers_stale=settings.search.when_database_away == "stale",
     )
 
 

@@ -83,9 +83,13 @@ class QualitySettings(_Section):
 
 
 class SearchSettings(_Section):
-    """From how many stored faces on a search is spread over the pool's processes."""
+    """From how many stored faces on a search is spread over the pool's processes, and what else it may do.
+
+    `when_database_away`: `stale` answers from the copy, without names and marked; `unavailable` refuses.
+    """
 
     parallel_from: Annotated[int, Field(ge=0)] = 500_000
+    when_database_away: Literal["stale", "unavailable"] = "stale"
 
 
 class WorkerSettings(_Section):

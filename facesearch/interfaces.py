@@ -20,11 +20,12 @@ from facesearch.records import (
     EncodedPhoto,
     Face,
     FaceChange,
+    FaceFilter,
     Match,
     NewFace,
     Outcome,
     PhotoInfo,
-    ProbeFace,
+    SearchResult,
     StoredFace,
     Wanted,
 )
@@ -204,6 +205,13 @@ class ImageDatabase(ABC):
         """
 
     @abstractmethod
+    def delete_faces(self, ids: Sequence[int]) -> list[int]:
+        """Remove faces in one transaction; return the ids of those that were there, in order.
+
+        Each removal is a change of its own. Nothing of a person is left with the person's last face.
+        """
+
+    @abstractmethod
     def get_faces(self, ids: Sequence[int]) -> dict[int, StoredFace]:
         """Return the stored faces among `ids`; unknown ids are left out."""
 
@@ -213,7 +221,11 @@ class ImageDatabase(ABC):
 
     @abstractmethod
     def changes_after(self, number: int, model_id: str) -> Iterator[list[FaceChange]]:
-        """Yield this model's changes above `number` in order, in batches, without holding them all."""
+        """Yield this model's changes above `number` in order, in batches, without holding them all.
+
+        A face that is gone by now may be left out; that it was removed never is. Each batch is of one
+        moment: whoever has read up to number n has read every removal up to n.
+        """
 
     @abstractmethod
     def ping(self) -> None:
@@ -236,10 +248,12 @@ class FaceIndex(ABC):
 
     @abstractmethod
     def catch_up(self, database: ImageDatabase) -> None:
-        """Take over every change that the database committed before this call."""
+        """Take over every change, faces added and removed, that the database committed before this call."""
 
     @abstractmethod
-    def search(self, embeddings: NDArray[np.float32], k: int, tolerance: float) -> list[list[Match]]:
+    def search(
+        self, embeddings: NDArray[np.float32], k: int, tolerance: float, only: FaceFilter | None = None
+    ) -> list[list[Match]]:
         """Return for each probe its k nearest faces with distance <= tolerance.
 
         Exact: the ids and order of a scan of all vectors in float64, nearest first, ties by lower id.
@@ -248,6 +262,7 @@ class FaceIndex(ABC):
             embeddings: float32 of shape (probes, dimension).
             k: 1 to 1000.
             tolerance: largest Euclidean distance, compared unrounded.
+            only: which faces may be found; all by default.
         """
 
     @abstractmethod
@@ -300,7 +315,7 @@ class API(ABC):
     """What the service does, free of HTTP: a database and an encoder behind four verbs.
 
     Lives as long as its process. Any thread may call it. Every method raises an error of
-    `facesearch.errors`, and DatabaseUnavailable where the database is away.
+    `facesearch.errors`, and, unless it says otherwise, DatabaseUnavailable where the database is away.
     """
 
     @abstractmethod
@@ -311,8 +326,12 @@ class API(ABC):
         k: int,
         tolerance: float | None,
         wanted: Wanted = ANY_FACE,
-    ) -> list[ProbeFace]:
+    ) -> SearchResult:
         """Return the photo's faces from left to right, each with its nearest known faces.
+
+        Where the database is away, the answer comes from the copy as this process last knew it level,
+        without names, and says so; DatabaseUnavailable where it never did, or where the configuration
+        wants no such answers.
 
         Args:
             photo: an encoded image file.

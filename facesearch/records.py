@@ -189,11 +189,29 @@ class StoredFace:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FaceChange:
-    """One entry of the database's history of faces: a face that was added under `number`."""
+    """One entry of the database's history of faces: what became of a face under `number`.
+
+    An embedding means that the face was added, or took the place of an earlier one of this id; None
+    means that it was removed. `person` is the number of its person, 0 where it has none.
+    """
 
     number: int
     face_id: int
-    embedding: Embedding
+    embedding: Embedding | None
+    person: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FaceFilter:
+    """Which gallery faces may be found: a face satisfies all that is given; None gives nothing.
+
+    Args:
+        face_ids: ids of which the face has one.
+        persons: person numbers of which the face has one.
+    """
+
+    face_ids: frozenset[int] | None = None
+    persons: frozenset[int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,10 +224,10 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class NamedMatch:
-    """A match with the name of its person."""
+    """A match with the name of its person, None where the database that knows it is away."""
 
     face_id: int
-    person_name: str
+    person_name: str | None
     distance: float
 
 
@@ -220,6 +238,18 @@ class ProbeFace:
     box: Box
     matches: tuple[NamedMatch, ...]
     quality: Quality | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """The faces of a probe photo from left to right.
+
+    `stale_s` is None where the answer holds all that the database had committed when it was asked for.
+    Otherwise the database was away: changes of the last `stale_s` seconds may be missing.
+    """
+
+    faces: tuple[ProbeFace, ...]
+    stale_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

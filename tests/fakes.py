@@ -15,8 +15,8 @@ from facesearch.records import (
     AlignedFace,
     Box,
     Detection,
-    Embedding,
     FaceChange,
+    FaceFilter,
     Match,
     NewFace,
     PhotoInfo,
@@ -105,7 +105,7 @@ class FakeIndex(FaceIndex):
         self._model_id = model_id
         self._dimension = dimension
         self._seen: tuple[str, int] | None = None
-        self._faces: list[FaceChange] = []
+        self._faces: dict[int, FaceChange] = {}
 
     def for_model(self, model_id: str, dimension: int) -> "FakeIndex":
         return FakeIndex(model_id, dimension)
@@ -114,15 +114,19 @@ class FakeIndex(FaceIndex):
         now = (database.database_id(), database.newest_change())
         if now != self._seen:
             batches = database.changes_after(0, self._model_id)
-            self._faces = [change for batch in batches for change in batch]
+            latest = {change.face_id: change for batch in batches for change in batch}
+            self._faces = {face: change for face, change in latest.items() if change.embedding is not None}
             self._seen = now
 
-    def search(self, embeddings: NDArray[np.float32], k: int, tolerance: float) -> list[list[Match]]:
+    def search(
+        self, embeddings: NDArray[np.float32], k: int, tolerance: float, only: FaceFilter | None = None
+    ) -> list[list[Match]]:
         if not (1 <= k <= 1000 and tolerance >= 0):
             raise InvalidParameter
         if embeddings.shape[1:] != (self._dimension,):
             raise ModelMismatch
-        return [self._nearest(probe.astype(np.float64), k, tolerance) for probe in embeddings]
+        faces = [face for face in self._faces.values() if only is None or _is_wanted(face, only)]
+        return [_nearest(faces, probe.astype(np.float64), k, tolerance) for probe in embeddings]
 
     def count(self) -> int:
         return len(self._faces)
@@ -133,18 +137,27 @@ class FakeIndex(FaceIndex):
     def close(self) -> None:
         pass
 
-    def _nearest(self, probe: NDArray[np.float64], k: int, tolerance: float) -> list[Match]:
-        if not self._faces:
-            return []
-        rows = np.array([face.embedding for face in self._faces], np.float64)
-        with np.errstate(all="ignore"):
-            distances = np.sqrt(((rows - probe) ** 2).sum(axis=1))
-        pairs = sorted(
-            (float(distance), face.face_id)
-            for distance, face in zip(distances, self._faces, strict=True)
-            if distance <= tolerance
-        )
-        return [Match(face_id, distance) for distance, face_id in pairs[:k]]
+
+def _is_wanted(face: FaceChange, only: FaceFilter) -> bool:
+    return (only.face_ids is None or face.face_id in only.face_ids) and (
+        only.persons is None or face.person in only.persons
+    )
+
+
+def _nearest(
+    faces: Sequence[FaceChange], probe: NDArray[np.float64], k: int, tolerance: float
+) -> list[Match]:
+    if not faces:
+        return []
+    rows = np.array([face.embedding for face in faces], np.float64)
+    with np.errstate(all="ignore"):
+        distances = np.sqrt(((rows - probe) ** 2).sum(axis=1))
+    pairs = sorted(
+        (float(distance), face.face_id)
+        for distance, face in zip(distances, faces, strict=True)
+        if distance <= tolerance
+    )
+    return [Match(face_id, distance) for distance, face_id in pairs[:k]]
 
 
 class FakeImageDatabase(ImageDatabase):
@@ -158,7 +171,13 @@ class FakeImageDatabase(ImageDatabase):
         self._batch = batch
         self._id = str(uuid.uuid4())
         self._lock = threading.Lock()
-        self._faces: list[tuple[StoredFace, Embedding]] = []
+        self._model: tuple[str, int] | None = None
+        self._faces: dict[int, StoredFace] = {}
+        self._newest_face = 0
+        self._persons: dict[str, int] = {}
+        self._newest_person = 0
+        self._newest_change = 0
+        self._changes: dict[int, FaceChange] = {}
 
     def prepare(self) -> None:
         self.ping()
@@ -181,44 +200,42 @@ class FakeImageDatabase(ImageDatabase):
             if embedding.ndim != 1 or not 1 <= embedding.size <= 1024 or not np.isfinite(embedding).all():
                 raise InvalidParameter
         with self._lock:
-            self._check_dimensions(faces, model_id)
-            first = len(self._faces) + 1
-            for number, new in enumerate(faces, first):
-                stored = StoredFace(
-                    id=number,
-                    person_name=new.person_name,
-                    version=new.version,
-                    photo=new.photo,
-                    box=new.face.box,
-                    model_id=model_id,
-                    dimension=new.face.embedding.size,
-                    added_at=datetime.now(UTC),
-                    quality=new.face.quality,
-                )
-                self._faces.append((stored, new.face.embedding.astype(np.float32)))
-            return list(range(first, first + len(faces)))
+            self._check_model(faces, model_id)
+            return [self._add(new, model_id) for new in faces]
+
+    def delete_faces(self, ids: Sequence[int]) -> list[int]:
+        self.ping()
+        with self._lock:
+            there = sorted(set(ids) & self._faces.keys())
+            for face_id in there:
+                name = self._faces.pop(face_id).person_name
+                if all(face.person_name != name for face in self._faces.values()):
+                    del self._persons[name]
+            self._changes = {n: c for n, c in self._changes.items() if c.face_id not in there}
+            for face_id in there:
+                self._newest_change += 1
+                self._changes[self._newest_change] = FaceChange(self._newest_change, face_id, None)
+            return there
 
     def gallery_model(self) -> str | None:
         self.ping()
-        return self._faces[0][0].model_id if self._faces else None
+        return self._model[0] if self._model else None
 
     def get_faces(self, ids: Sequence[int]) -> dict[int, StoredFace]:
         self.ping()
-        wanted = set(ids)
-        return {face.id: face for face, _ in self._faces if face.id in wanted}
+        return {i: self._faces[i] for i in set(ids) & self._faces.keys()}
 
     def newest_change(self) -> int:
         self.ping()
-        return len(self._faces)
+        return self._newest_change
 
     def changes_after(self, number: int, model_id: str) -> Iterator[list[FaceChange]]:
         self.ping()
-        rows = self._faces[max(number, 0) :]
-        for start in range(0, len(rows), self._batch):
-            part = rows[start : start + self._batch]
-            changes = [FaceChange(f.id, f.id, embedding) for f, embedding in part if f.model_id == model_id]
-            if changes:
-                yield changes
+        with self._lock:
+            matches = self._model is not None and self._model[0] == model_id
+            changes = [c for n, c in self._changes.items() if n > number and matches]
+        for start in range(0, len(changes), self._batch):
+            yield changes[start : start + self._batch]
 
     def ping(self) -> None:
         if self.away is not None:
@@ -227,11 +244,35 @@ class FakeImageDatabase(ImageDatabase):
     def close(self) -> None:
         self._faces.clear()
 
-    def _check_dimensions(self, faces: Sequence[NewFace], model_id: str) -> None:
-        dimensions = {new.face.embedding.size for new in faces}
-        if len(dimensions) > 1:
+    def _add(self, new: NewFace, model_id: str) -> int:
+        self._newest_face += 1
+        self._newest_change += 1
+        if new.person_name not in self._persons:
+            self._newest_person += 1
+            self._persons[new.person_name] = self._newest_person
+        self._faces[self._newest_face] = StoredFace(
+            id=self._newest_face,
+            person_name=new.person_name,
+            version=new.version,
+            photo=new.photo,
+            box=new.face.box,
+            model_id=model_id,
+            dimension=new.face.embedding.size,
+            added_at=datetime.now(UTC),
+            quality=new.face.quality,
+        )
+        self._changes[self._newest_change] = FaceChange(
+            self._newest_change,
+            self._newest_face,
+            new.face.embedding.astype(np.float32),
+            self._persons[new.person_name],
+        )
+        return self._newest_face
+
+    def _check_model(self, faces: Sequence[NewFace], model_id: str) -> None:
+        wanted = {(model_id, new.face.embedding.size) for new in faces}
+        if len(wanted) > 1:
             raise InvalidParameter
-        if self._faces and model_id != self._faces[0][0].model_id:
-            raise ModelMismatch
-        if self._faces and dimensions != {self._faces[0][0].dimension}:
+        self._model = self._model or next(iter(wanted))
+        if wanted != {self._model}:
             raise ModelMismatch

@@ -1,27 +1,33 @@
 """The truth about faces on any SQL database: written once, over the five verbs."""
 
+import secrets
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, or_, select, update
 
 from facesearch.databases import migrate
-from facesearch.databases.rows import CHANGE_COLUMNS, FACE_COLUMNS, changes_of, face_of, row_of
+from facesearch.databases.rows import FACE_COLUMNS, changes_of, face_of, row_of
 from facesearch.databases.sql import SQLDatabase
-from facesearch.databases.tables import FACES, MODELS, SCHEMA_VERSION, STATE
+from facesearch.databases.tables import CHANGES, FACES, MODELS, PERSONS, SCHEMA_VERSION, STATE
 from facesearch.errors import Conflict, InvalidParameter, ModelMismatch
 from facesearch.interfaces import ImageDatabase
 from facesearch.records import FaceChange, NewFace, StoredFace
 
+T = TypeVar("T")
+
 MAX_FACES_A_CALL = 10_000
-CHANGES_A_BATCH = 2_000
+CHANGES_A_BATCH = 4_000
 IDS_A_QUERY = 1_000
 MAX_ID = 2**63 - 1
 
 _STATE_ROW = {"id": 1}
+_CHANGE_COLUMNS = ("change_number", "face_id", "model_id", "person_number", "removed")
 
 
 class SQLImageDatabase(SQLDatabase, ImageDatabase):
@@ -85,8 +91,9 @@ class SQLImageDatabase(SQLDatabase, ImageDatabase):
     def add_faces(self, faces: Sequence[NewFace], model_id: str) -> list[int]:
         """Store faces in one transaction; return their ids in order. All or none are stored.
 
-        The counter's row is locked from the first statement to the commit, so that numbers appear in
-        the order of commits; a caller that adds many faces does so in several calls, to let others in.
+        The rows are inserted beside those of other transactions. Then the counter's row is locked, which
+        lets one at a time through to its commit, and the history gets its entries. A caller that adds
+        many faces does so in several calls, to let others in.
 
         Args:
             faces: at most 10,000, embeddings finite and all of one length.
@@ -104,48 +111,88 @@ class SQLImageDatabase(SQLDatabase, ImageDatabase):
         if len({row["dimension"] for row in rows}) > 1:
             raise InvalidParameter("Embeddings that are added together have one dimension.")
         with self.transaction():
-            # Changes nothing, and takes the row's lock; what is read below is then the newest.
-            self.update(STATE, _STATE_ROW, _STATE_ROW)
-            before = self.newest_change()
             self._check_model(model_id, rows[0]["dimension"])
-            newest = before + len(rows)
-            for number, row in enumerate(rows, before + 1):
-                row["change_number"] = number
-            self.insert(FACES, rows)
-            between = {"change_number >": before, "change_number <=": newest}
-            added = self.select(FACES, ["id"], between, order_by="change_number")
-            self.update(STATE, {"newest_change": newest}, _STATE_ROW)
-        return [row["id"] for row in added]
+            ids = self._insert_faces(rows)
+            before = self._take_numbers(len(rows))
+            persons = self._person_numbers([row["person_name"] for row in rows])
+            entries = zip(ids, persons, strict=True)
+            self._write_history(before, [(i, model_id, person, 0) for i, person in entries])
+        return ids
+
+    def delete_faces(self, ids: Sequence[int]) -> list[int]:
+        """Remove faces in one transaction; return the ids of those that were there, in order.
+
+        Each removal takes the next change number. Of a face nothing is left but its id and its model's,
+        of a person who has no other face nothing.
+
+        Args:
+            ids: at most 10,000; unknown ones are left out.
+        """
+        wanted = sorted({i for i in ids if 0 < i <= MAX_ID})
+        if len(wanted) > MAX_FACES_A_CALL:
+            raise InvalidParameter(f"At most {MAX_FACES_A_CALL} faces are removed in one transaction.")
+        with self.transaction():
+            if (model_id := self.gallery_model()) is None:
+                return []
+            # Changes nothing, and lets one removal through at a time: two that lock their faces in
+            # different orders would wait for each other. Additions never wait here.
+            self.update(MODELS, {"model_id": model_id}, {"model_id": model_id})
+            found = [row for part in _parts(wanted) for row in self.select(FACES, ["id"], {"id": part}, "id")]
+            there = [row["id"] for row in found]
+            for part in _parts(there):
+                self.delete(FACES, {"id": part})
+            if there:
+                before = self._take_numbers(len(there))
+                self._forget(there)
+                self._write_history(before, [(face_id, model_id, 0, 1) for face_id in there])
+        return there
 
     def get_faces(self, ids: Sequence[int]) -> dict[int, StoredFace]:
         self._ready()
         wanted = sorted({i for i in ids if 0 < i <= MAX_ID})
-        found: dict[int, StoredFace] = {}
-        for start in range(0, len(wanted), IDS_A_QUERY):
-            for row in self.select(FACES, FACE_COLUMNS, {"id": wanted[start : start + IDS_A_QUERY]}):
-                found[row["id"]] = face_of(row)
-        return found
+        rows = (row for part in _parts(wanted) for row in self.select(FACES, FACE_COLUMNS, {"id": part}))
+        return {row["id"]: face_of(row) for row in rows}
 
     def changes_after(self, number: int, model_id: str) -> Iterator[list[FaceChange]]:
-        """Yield this model's changes from above `number` to the newest, in order, at most 2,000 at a time.
+        """Yield this model's changes from above `number` to the newest, in order, at most 4,000 at a time.
 
-        No connection is held between two batches. What is committed after the first one was asked for is
-        not among them.
+        Of several batches the next is read in a thread of its own while one is used; no connection is held
+        in between. What is committed after the first was asked for is not among them.
 
         Raises:
             Conflict: a stored vector is damaged.
         """
         newest = self.newest_change()
-        for start in range(max(number, 0), newest, CHANGES_A_BATCH):
-            # Bounded on both sides: with a limit instead, MariaDB may walk a model's whole index a batch.
-            where = {
-                "change_number >": start,
-                "change_number <=": min(start + CHANGES_A_BATCH, newest),
-                "model_id": model_id,
-            }
-            rows = self.select(FACES, CHANGE_COLUMNS, where, order_by="change_number")
-            if rows:
-                yield changes_of(rows)
+
+        def read(start: int) -> list[FaceChange]:
+            return self._changes_between(start, min(start + CHANGES_A_BATCH, newest), model_id)
+
+        starts = range(max(number, 0), newest, CHANGES_A_BATCH)
+        # Another thread would not see what this one's open transaction has written.
+        alone = len(starts) < 2 or self._transaction is not None
+        yield from filter(None, map(read, starts) if alone else _one_ahead(read, starts))
+
+    def _changes_between(self, after: int, last: int, model_id: str) -> list[FaceChange]:
+        """Return a model's changes of a range of numbers that are all committed.
+
+        Bounded on both sides: with a limit instead, MariaDB may walk a model's whole index a batch.
+        """
+        change, face = self._table(CHANGES, _CHANGE_COLUMNS), self._table(FACES, ["dimension", "vector"])
+        query = (
+            select(
+                change.c.change_number,
+                change.c.face_id,
+                change.c.person_number,
+                face.c.dimension,
+                face.c.vector,
+            )
+            .join_from(change, face, face.c.id == change.c.face_id, isouter=True)
+            .where(change.c.change_number > after, change.c.change_number <= last)
+            .where(change.c.model_id == model_id, or_(change.c.removed == 1, face.c.id.is_not(None)))
+            .order_by(change.c.change_number)
+        )
+        with self._connection(writes=False) as connection:
+            return changes_of(connection.execute(query).all())
 
     def _ready(self) -> None:
         if not self._is_prepared:
@@ -159,8 +206,12 @@ class SQLImageDatabase(SQLDatabase, ImageDatabase):
         return rows[0][column]
 
     def _check_model(self, model_id: str, dimension: int) -> None:
-        """Keep the gallery to the model of its first vectors; called with the counter's lock held."""
+        """Keep the gallery to the model of its first vectors."""
         rows = self.select(MODELS, ["model_id", "dimension"])
+        if not rows:
+            # Changes nothing, and takes the counter's lock: of those who found none, one makes the row.
+            self.update(STATE, _STATE_ROW, _STATE_ROW)
+            rows = self.select(MODELS, ["model_id", "dimension"])
         if not rows:
             self.insert(MODELS, [{"model_id": model_id, "dimension": dimension}])
             return
@@ -171,3 +222,75 @@ class SQLImageDatabase(SQLDatabase, ImageDatabase):
             raise ModelMismatch(
                 f"The gallery's vectors have {stored_dimension} dimensions, these have {dimension}."
             )
+
+    def _insert_faces(self, rows: Sequence[dict[str, Any]]) -> list[int]:
+        """Insert rows in one statement or a few, and return their ids in order."""
+        # Ids are not foretold: how a server counts them depends on its replication.
+        first = secrets.randbelow(2**63 - len(rows)) - 2**63
+        for key, row in enumerate(rows, first):
+            row["insert_key"] = key
+        self.insert(FACES, rows)
+        own = {"insert_key >=": first, "insert_key <": first + len(rows)}
+        return [row["id"] for row in self.select(FACES, ["id"], own, order_by="insert_key")]
+
+    def _take_numbers(self, count: int) -> int:
+        """Take the next change numbers, and return the last one before them.
+
+        From here to the commit no other transaction comes past this point: what is read now is the newest,
+        and nobody else numbers or forgets a person.
+        """
+        state = self._table(STATE, ["newest_change"])
+        with self._connection(writes=True) as connection:
+            connection.execute(update(state).values(newest_change=state.c.newest_change + count))
+        return self.newest_change() - count
+
+    def _person_numbers(self, names: Sequence[str]) -> list[int]:
+        """Return each name's number, a new one where it has none; needs the counter's lock."""
+        wanted = list(dict.fromkeys(name.encode() for name in names))
+        rows = [row for part in _parts(wanted) for row in self.select(PERSONS, None, {"name": part})]
+        numbers = {row["name"]: row["number"] for row in rows}
+        if new := [name for name in wanted if name not in numbers]:
+            newest = int(self._state("newest_person"))
+            numbers |= {name: number for number, name in enumerate(new, newest + 1)}
+            self.insert(PERSONS, [{"number": numbers[name], "name": name} for name in new])
+            self.update(STATE, {"newest_person": newest + len(new)}, _STATE_ROW)
+        return [numbers[name.encode()] for name in names]
+
+    def _write_history(self, before: int, entries: Sequence[tuple[int, str, int, int]]) -> None:
+        """Write face's id, model id, person's number and whether it is a removal, under the next numbers."""
+        rows = [
+            dict(zip(_CHANGE_COLUMNS, (number, *entry), strict=True))
+            for number, entry in enumerate(entries, before + 1)
+        ]
+        self.insert(CHANGES, rows)
+
+    def _forget(self, ids: Sequence[int]) -> None:
+        """Delete faces' entries of the history, and persons who have no other; needs the counter's lock."""
+        persons: set[int] = set()
+        for part in _parts(ids):
+            entries = self.select(CHANGES, ["person_number"], {"face_id": part})
+            persons.update(row["person_number"] for row in entries)
+            self.delete(CHANGES, {"face_id": part})
+        change = self._table(CHANGES, _CHANGE_COLUMNS)
+        for part in _parts(sorted(persons)):
+            query = select(change.c.person_number).where(change.c.person_number.in_(part)).distinct()
+            with self._connection(writes=True) as connection:
+                left = set(connection.execute(query).scalars())
+            self.delete(PERSONS, {"number": [number for number in part if number not in left]})
+
+
+def _one_ahead(read: Callable[[int], T], starts: Iterable[int]) -> Iterator[T]:
+    """Yield what `read` returns for each start, having begun the next one already."""
+    with ThreadPoolExecutor(1) as thread:
+        begun: deque[Future[T]] = deque()
+        for start in starts:
+            begun.append(thread.submit(read, start))
+            if len(begun) == 2:
+                yield begun.popleft().result()
+        yield from (future.result() for future in begun)
+
+
+def _parts(values: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Cut values into lists that one query can name."""
+    for start in range(0, len(values), IDS_A_QUERY):
+        yield values[start : start + IDS_A_QUERY]

@@ -34,7 +34,7 @@ def check(connection: Connection, version: str | None) -> None:
         raise Conflict("The database was made by a newer version of this program.")
 
 
-def upgrade(connection: Connection) -> None:
+def upgrade(connection: Connection, to: str = "head") -> None:
     """Run the missing migrations on a connection that no other process migrates beside."""
     from alembic.config import Config  # noqa: PLC0415
     from alembic.runtime.environment import EnvironmentContext  # noqa: PLC0415
@@ -44,8 +44,8 @@ def upgrade(connection: Connection) -> None:
     context = EnvironmentContext(
         Config(),
         script,
-        fn=lambda revision, _context: script._upgrade_revs("head", revision),
-        destination_rev="head",
+        fn=lambda revision, _context: script._upgrade_revs(to, revision),
+        destination_rev=to,
     )
     with context:
         context.configure(

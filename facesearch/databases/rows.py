@@ -38,7 +38,6 @@ FACE_COLUMNS = [
     "quality",
     "added_at",
 ]
-CHANGE_COLUMNS = ["change_number", "id", "dimension", "vector"]
 
 _INT32 = range(-(2**31), 2**31)
 
@@ -97,22 +96,27 @@ def face_of(row: Mapping[str, Any]) -> StoredFace:
     )
 
 
-def changes_of(rows: Sequence[Mapping[str, Any]]) -> list[FaceChange]:
-    """Return the records of one model's rows with CHANGE_COLUMNS, at least one.
+def changes_of(rows: Sequence[Sequence[Any]]) -> list[FaceChange]:
+    """Return the records of one model's history: number, face's id, person, dimension and vector each.
 
-    The embeddings are float32, read-only, and rows of one array.
+    The embeddings are float32, read-only, and rows of one array. None as a dimension is a removal.
 
     Raises:
         Conflict: a vector's length is not its dimension's, or a dimension not that of the others.
     """
-    dimension = rows[0]["dimension"]
-    vectors = [row["vector"] for row in rows]
-    for row, vector in zip(rows, vectors, strict=True):
-        if row["dimension"] != dimension or len(vector) != 4 * dimension:
-            raise Conflict(f"The stored vector of face {row['id']} is damaged.")
+    if not rows:
+        return []
+    numbers, ids, persons, dimensions, vectors = zip(*rows, strict=True)
+    if None in dimensions:
+        added = iter(changes_of([row for row in rows if row[3] is not None]))
+        return [FaceChange(row[0], row[1], None) if row[3] is None else next(added) for row in rows]
+    # Columns at a time: a rebuild brings a million rows through here.
+    dimension = dimensions[0]
+    if set(dimensions) != {dimension} or set(map(len, vectors)) != {4 * dimension}:
+        fits = [d == dimension and len(v) == 4 * d for d, v in zip(dimensions, vectors, strict=True)]
+        raise Conflict(f"The stored vector of face {ids[fits.index(False)]} is damaged.")
     matrix = np.frombuffer(b"".join(vectors), "<f4").astype(np.float32, copy=False)
-    numbers, ids = (row["change_number"] for row in rows), (row["id"] for row in rows)
-    return list(map(FaceChange, numbers, ids, matrix.reshape(len(rows), dimension)))
+    return list(map(FaceChange, numbers, ids, matrix.reshape(len(rows), dimension), persons))
 
 
 def vector_of(embedding: Embedding) -> bytes:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from facesearch.errors import InvalidParameter, ModelMismatch, Unavailable
 from facesearch.interfaces import FaceIndex, ImageDatabase, WorkerPool
-from facesearch.records import Match, Outcome
+from facesearch.records import FaceFilter, Match, Outcome
+from facesearch.search.codes import FIT_FROM
 from facesearch.search.following import bring_level
 from facesearch.search.layout import BLOCK_ROWS, Damaged
 from facesearch.search.locking import exclusive_lock, probe_writable
@@ -40,6 +41,7 @@ class ExactIndex(FaceIndex):
         directory: where the copies of this host lie; made where it is missing.
         pool: spreads the search over processes from `parallel_from` rows on.
         block_rows: rows per block of a file that is made anew.
+        fit_from: from how many faces on a file gets a first stage.
         lock_wait_s: how long to wait for another process that is writing, such as a first build.
     """
 
@@ -52,13 +54,15 @@ class ExactIndex(FaceIndex):
         parallel_from: int,
         *,
         block_rows: int = BLOCK_ROWS,
+        fit_from: int = FIT_FROM,
         lock_wait_s: float = 30.0,
     ) -> None:
         name = _file_name(model_id)
         self._block_rows = block_rows
+        self._fit_from = fit_from
         self._directory = directory
         self._lock_path = directory / f"{name}.lock"
-        self._matrix = SharedMatrix(directory / name, model_id, dimension, block_rows)
+        self._matrix = SharedMatrix(directory / name, model_id, dimension, block_rows, fit_from)
         self._model_id = model_id
         self._dimension = dimension
         self._pool = pool
@@ -77,6 +81,7 @@ class ExactIndex(FaceIndex):
             self._pool,
             self._parallel_from,
             block_rows=self._block_rows,
+            fit_from=self._fit_from,
             lock_wait_s=self._lock_wait_s,
         )
 
@@ -102,7 +107,9 @@ class ExactIndex(FaceIndex):
             latest = self._follow(database)
         self._hold(latest, forced=held is not None and newest < held.last_number)
 
-    def search(self, embeddings: NDArray[np.float32], k: int, tolerance: float) -> list[list[Match]]:
+    def search(
+        self, embeddings: NDArray[np.float32], k: int, tolerance: float, only: FaceFilter | None = None
+    ) -> list[list[Match]]:
         """Return for each probe its k nearest faces with distance <= tolerance, as of the last catch-up.
 
         Without one it answers from the copy as it lies there, or nothing where there is none.
@@ -124,11 +131,13 @@ class ExactIndex(FaceIndex):
             return [[] for _ in probes]
         if snapshot.file.is_cut(snapshot.count):
             raise Unavailable("The search index is being built anew.")
+        wanted = snapshot.counts if only is None else snapshot.wanted(only)
         found = None
         if snapshot.count >= self._parallel_from and self._pool.processes > 1:
-            found = self._scan_in_pool(snapshot, probes, k, tolerance)
+            found = self._scan_in_pool(snapshot, probes, k, tolerance, wanted)
         if found is None:
-            found = scan(snapshot.rows(0, snapshot.count), probes, k, tolerance)
+            rows = snapshot.rows(0, snapshot.count, wanted)
+            found = scan(rows, probes, k, tolerance, snapshot.file.encoder)
         return [[Match(face_id, distance) for distance, face_id in pairs] for pairs in found]
 
     def count(self) -> int:
@@ -206,13 +215,27 @@ class ExactIndex(FaceIndex):
             raise Unavailable("The search index cannot be read or written.") from None
 
     def _scan_in_pool(
-        self, snapshot: Snapshot, probes: NDArray[np.float32], k: int, tolerance: float
+        self,
+        snapshot: Snapshot,
+        probes: NDArray[np.float32],
+        k: int,
+        tolerance: float,
+        wanted: NDArray[np.bool_],
     ) -> list[list[tuple[float, int]]] | None:
         """Scan slices in the pool's processes and merge them; None where the pool cannot."""
         bounds = [snapshot.count * part // self._pool.processes for part in range(self._pool.processes + 1)]
         generation = snapshot.file.header.generation
         slices = [
-            Slice(self._matrix.path, generation, first, last, probes, k, tolerance)
+            Slice(
+                self._matrix.path,
+                generation,
+                first,
+                last,
+                probes,
+                k,
+                tolerance,
+                np.packbits(wanted[first:last]),
+            )
             for first, last in pairwise(bounds)
             if first < last
         ]

@@ -1,19 +1,21 @@
 """Bringing the shared matrix level with the database; only the holder of the host's lock does it."""
 
 import logging
-from collections.abc import Iterator
-from itertools import chain, pairwise
+from collections.abc import Generator
+from contextlib import closing
+from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
 from facesearch.errors import ModelMismatch, Unavailable
 from facesearch.interfaces import ImageDatabase
-from facesearch.records import FaceChange
-from facesearch.search.layout import FACE, MARKER, Damaged, Missing
-from facesearch.search.matrix import SharedMatrix, make_records
+from facesearch.records import FaceChange, FaceFilter
+from facesearch.search.layout import FACE, MARKER, REMOVED, Damaged, Missing
+from facesearch.search.matrix import SharedMatrix
 from facesearch.search.snapshot import Snapshot
 
-_MARKERS_TO_SPARE = 16_384
+_ASKED_REMOVALS = 64
 
 _log = logging.getLogger(__name__)
 
@@ -50,56 +52,131 @@ def _usable(matrix: SharedMatrix, database_id: str, newest: int) -> Snapshot:
         raise Damaged("it belongs to another database")
     if snapshot.last_number > newest:
         raise Damaged("the database is older than it")
-    if snapshot.count - snapshot.faces > snapshot.faces + _MARKERS_TO_SPARE:
-        raise Damaged("most of its rows are markers")
     return snapshot
 
 
 def _take_over(matrix: SharedMatrix, snapshot: Snapshot, database: ImageDatabase, newest: int) -> Snapshot:
-    """Append the model's changes above the snapshot's, and a marker where other models' are the newest.
-
-    The newest face is asked for once more, and must come back the same: a database that was restored
-    from a backup and went on has another history below the same numbers.
-    """
+    """Append the model's changes above the snapshot's, and a marker where other models' are the newest."""
     last = snapshot.last_number
     if last == newest:
         return snapshot
-    face = snapshot.last_face()
-    after = last if face is None else int(face["number"]) - 1
-    batches = database.changes_after(after, matrix.model_id)
-    try:
-        for batch in batches if face is None else _without_known(batches, face):
+    with closing(_news(matrix.model_id, snapshot, database)) as batches:
+        for batch in batches:
             last = _append(matrix, batch, last)
-    finally:
-        if close := getattr(batches, "close", None):
-            close()  # an iterator that is left half-way may hold a connection
+            if matrix.tidy():
+                _log.info("The search index of model %s was copied into a tidy file.", matrix.model_id)
     if last < newest:
         blank = np.zeros((1, matrix.dimension), np.float32)
-        matrix.append(make_records([newest], [0], MARKER, blank))
+        matrix.append(matrix.make_records([newest], [0], MARKER, blank))
+        matrix.tidy()
     return matrix.snapshot()
 
 
-def _without_known(batches: Iterator[list[FaceChange]], face: np.void) -> Iterator[list[FaceChange]]:
-    """Yield the batches without the first change, which must be the face that is known already."""
-    first = next(filter(None, batches), None)
-    if first is None or (first[0].number, first[0].face_id) != (face["number"], face["face_id"]):
-        raise Damaged("its newest face is not in the database")
-    known, *rest = first
-    if np.asarray(known.embedding, "<f4").tobytes() != face["vector"].tobytes():
-        raise Damaged("its newest face is another in the database")
-    return chain([rest], batches)
+def _news(
+    model_id: str, snapshot: Snapshot, database: ImageDatabase
+) -> Generator[list[FaceChange], None, None]:
+    """Yield the changes above the snapshot's newest, once what it has of the newest is confirmed.
+
+    The newest face and the removals after it are asked for once more, and must come back the same: a
+    database that was restored from a backup and went on has another history below the same numbers.
+    """
+    known = snapshot.newest_rows(_ASKED_REMOVALS)
+    last = snapshot.last_number
+    check = _Check(known, snapshot)
+    after = int(known["number"][0]) - 1 if len(known) else last
+    with closing(_stream(database, after, model_id)) as batches:
+        for batch in batches:
+            seen = 0
+            while seen < len(batch) and batch[seen].number <= last:
+                check.see(batch[seen])
+                seen += 1
+            if seen < len(batch):
+                check.end(database, model_id)
+                yield batch[seen:]
+        check.end(database, model_id)
+
+
+class _Check:
+    """Compares what the database says of known numbers with the file; lives as long as one catch-up."""
+
+    def __init__(self, known: NDArray[np.void], snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+        self._removals = {int(r["number"]): int(r["face_id"]) for r in known if r["kind"] == REMOVED}
+        self._face = next((row for row in known if row["kind"] == FACE), None)
+
+    def see(self, change: FaceChange) -> None:
+        """Compare one change; raises Damaged where the file has another."""
+        if change.embedding is None:
+            if self._removals.pop(change.number, change.face_id) != change.face_id:
+                raise Damaged("a removal is of another face in the database")
+            return
+        face = self._face
+        if face is None or (change.number, change.face_id) != (face["number"], face["face_id"]):
+            raise Damaged("the database has other changes below its newest")
+        same = np.asarray(change.embedding, "<f4").tobytes() == face["vector"].tobytes()
+        if not same or change.person != face["person"]:
+            raise Damaged("its newest face is another in the database")
+        self._face = None
+
+    def end(self, database: ImageDatabase, model_id: str) -> None:
+        """Expect that all was seen, but for a face that has changed or gone since."""
+        if self._removals:
+            raise Damaged("a removal is not in the database")
+        face, self._face = self._face, None
+        if face is None:
+            return
+        with closing(_stream(database, self._snapshot.last_number, model_id)) as batches:
+            if not any(change.face_id == face["face_id"] for batch in batches for change in batch):
+                raise Damaged("its newest face is not in the database")
+
+
+def _stream(database: ImageDatabase, after: int, model_id: str) -> Generator[list[FaceChange], None, None]:
+    """The database's changes; closing this closes them, since they may hold a connection."""
+    batches = database.changes_after(after, model_id)
+    try:
+        yield from batches
+    finally:
+        if close := getattr(batches, "close", None):
+            close()
 
 
 def _append(matrix: SharedMatrix, batch: list[FaceChange], last: int) -> int:
-    """Append one batch of changes, and return the newest number that is covered."""
+    """Append one batch of changes, and return the newest number that is covered.
+
+    Removals of faces that the file does not have are left out where a face follows, which tells that
+    their numbers are covered.
+    """
     if not batch:
         return last
     numbers = [change.number for change in batch]
     if any(later <= earlier for earlier, later in pairwise([last, *numbers])):
         raise Damaged("the database has other changes below its newest")
-    vectors = [np.asarray(change.embedding, np.float32) for change in batch]
+    batch = _without_idle(matrix.snapshot(), batch)
+    blank = np.zeros(matrix.dimension, np.float32)
+    vectors = [
+        blank if change.embedding is None else np.asarray(change.embedding, np.float32) for change in batch
+    ]
     if any(vector.shape != (matrix.dimension,) for vector in vectors):
         raise ModelMismatch("The database holds vectors of another dimension.")
-    ids = [change.face_id for change in batch]
-    matrix.append(make_records(numbers, ids, FACE, np.stack(vectors)))
+    matrix.append(
+        matrix.make_records(
+            [change.number for change in batch],
+            [change.face_id for change in batch],
+            [REMOVED if change.embedding is None else FACE for change in batch],
+            np.stack(vectors),
+            [change.person for change in batch],
+        )
+    )
     return numbers[-1]
+
+
+def _without_idle(snapshot: Snapshot, batch: list[FaceChange]) -> list[FaceChange]:
+    """Leave out the removals before the batch's last face that take nothing away."""
+    end = max((at for at, change in enumerate(batch) if change.embedding is not None), default=0)
+    removed = {change.face_id for change in batch[:end] if change.embedding is None}
+    if not removed:
+        return batch
+    here = {change.face_id for change in batch if change.embedding is not None}
+    rows = snapshot.wanted(FaceFilter(face_ids=frozenset(removed)))
+    here |= {int(i) for i in snapshot.records(np.flatnonzero(rows))["face_id"]}
+    return [c for at, c in enumerate(batch) if at >= end or c.embedding is not None or c.face_id in here]

@@ -2,12 +2,14 @@
 
     0       magic, format version, length and checksum of the header text, the text (JSON)
     4096    the published word: how many rows there are, with a check of its own
-    8192    blocks of `block_rows` rows each: a seal, then one array per column, to a multiple of 4096
+    8192    the first stage's encoder, where the header states its length, to a multiple of 4096
+    then    blocks of `block_rows` rows each: a seal, then one array per column, to a multiple of 4096
 
 A row belongs to one entry of the database's history, in the order of the change numbers, and is never
-changed. Each row has a checksum; a full block has a seal, the checksum of all its bytes, that is
-faster to confirm. Numbers are little-endian. The header names the columns with their offsets; a format
-with further columns has another version, and a file of any other version is built anew.
+changed; the last row of a face tells whether it is in the gallery. Each row has a check; a full block has
+a seal, the checksum of all its bytes, that is faster to confirm. Numbers are little-endian. The header
+names the columns with their offsets; a format with further columns has another version, and a file of any
+other version is built anew.
 """
 
 import json
@@ -20,20 +22,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAGIC = b"\x89faces\r\n"
-VERSION = 1
+VERSION = 2
 PAGE_BYTES = 4096
 PUBLISHED_AT = PAGE_BYTES
 BLOCKS_AT = 2 * PAGE_BYTES
-BLOCK_ROWS = 4096
+BLOCK_ROWS = 16_384
 
 FACE = 1
 """Kind of row: a face that was added under the row's change number."""
 MARKER = 2
 """Kind of row: no face; every change up to the row's number is covered, the newest are other models'."""
+REMOVED = 3
+"""Kind of row: the face with this id was removed under the row's change number."""
 
 _PREAMBLE = np.dtype([("magic", "S8"), ("version", "<u4"), ("length", "<u4"), ("crc", "<u4")])
 _SEAL_BYTES = 64
 _COUNT_BITS = 40
+_CHECK_OF_NOTHING = 0x9E3779B9
 
 
 class Damaged(Exception):
@@ -46,13 +51,19 @@ class Missing(Damaged):
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """Whose vectors a file holds; `generation` is drawn anew for every file that is made."""
+    """Whose vectors a file holds; `generation` is drawn anew for every file that is made.
+
+    `codes` is the number of bytes per row of the first stage, and `encoder_bytes` the length of its
+    encoder; both are 0 where there is none.
+    """
 
     model_id: str
     dimension: int
     database_id: str
     generation: str
     block_rows: int = BLOCK_ROWS
+    codes: int = 0
+    encoder_bytes: int = 0
 
     def to_bytes(self) -> bytes:
         """Return the header as it stands at the beginning of a file.
@@ -102,13 +113,13 @@ class Header:
 class Layout:
     """Where the columns of a block lie.
 
-    Columns: `number` and `face_id` int64; `kind` uint32, FACE or MARKER; `person` uint32, 0 until
-    persons have numbers; `square` float32, the vector's squared norm; `vector` float32 (dimension,);
-    `crc` uint32 of the row's other columns in this order. 0 is no kind, so that a row of zeros is
-    damage.
+    Columns: `number`, `face_id` and `person` int64; `kind` uint32, FACE, MARKER or REMOVED; `square`
+    float32, the vector's squared norm; `vector` float32 (dimension,); with a first stage `code` int8
+    (codes,) and `half` int32; `check` uint32 of the row's other columns in this order.
     """
 
-    dimension: int
+    record: np.dtype[np.void]
+    blocks_at: int
     block_rows: int
     offsets: Mapping[str, int]
     block_bytes: int
@@ -116,56 +127,64 @@ class Layout:
     @classmethod
     def of(cls, header: Header) -> "Layout":
         """Return the layout that a header implies."""
-        record = record_type(header.dimension)
+        record = record_type(header.dimension, header.codes)
+        blocks_at = BLOCKS_AT + _round_up(header.encoder_bytes, PAGE_BYTES)
         offsets, at = {}, _SEAL_BYTES
         for name in record.names or ():
             offsets[name] = at
             at = _round_up(at + record[name].itemsize * header.block_rows, _SEAL_BYTES)
-        return cls(header.dimension, header.block_rows, offsets, _round_up(at, PAGE_BYTES))
+        return cls(record, blocks_at, header.block_rows, offsets, _round_up(at, PAGE_BYTES))
 
     def table(self) -> list[list[Any]]:
         """The columns as the header states them: name, type, offset in the block."""
-        record = record_type(self.dimension)
-        return [[name, record[name].base.str, offset] for name, offset in self.offsets.items()]
+        return [[name, self.record[name].base.str, offset] for name, offset in self.offsets.items()]
 
     def column(self, buffer: Any, name: str, blocks: int) -> NDArray[Any]:
-        """A column of a mapped file, without a copy: (blocks, block_rows) or (..., dimension)."""
-        kind = record_type(self.dimension)[name]
+        """A column of a mapped file, without a copy: (blocks, block_rows) or one axis more."""
+        kind = self.record[name]
         shape: tuple[int, ...] = (blocks, self.block_rows, *kind.shape)
         inner = (kind.itemsize, *((kind.base.itemsize,) if kind.shape else ()))
-        at = BLOCKS_AT + self.offsets[name]
+        at = self.blocks_at + self.offsets[name]
         return np.ndarray(shape, kind.base, buffer, at, (self.block_bytes, *inner))
 
     def file_bytes(self, rows: int) -> int:
         """The size of a file with as many whole blocks as the rows need."""
-        return BLOCKS_AT + -(-rows // self.block_rows) * self.block_bytes
+        return self.blocks_at + -(-rows // self.block_rows) * self.block_bytes
 
     def blocks_in(self, file_bytes: int) -> int:
         """How many whole blocks a file of this size has."""
-        return max(0, file_bytes - BLOCKS_AT) // self.block_bytes
+        return max(0, file_bytes - self.blocks_at) // self.block_bytes
 
 
-def record_type(dimension: int) -> np.dtype[np.void]:
-    """One row as a packed record; its last field is the checksum of the others."""
+def record_type(dimension: int, codes: int = 0) -> np.dtype[np.void]:
+    """One row as a packed record; its last field is the check of the others."""
+    stage = [("code", "i1", (codes,)), ("half", "<i4")] if codes else []
     return np.dtype(
         [
             ("number", "<i8"),
             ("face_id", "<i8"),
+            ("person", "<i8"),
             ("kind", "<u4"),
-            ("person", "<u4"),
             ("square", "<f4"),
             ("vector", "<f4", (dimension,)),
-            ("crc", "<u4"),
+            *stage,
+            ("check", "<u4"),
         ]
     )
 
 
-def row_checksums(records: NDArray[np.void]) -> NDArray[np.uint32]:
-    """The checksum that belongs to each packed record."""
-    size = records.dtype.itemsize
-    data = memoryview(np.ascontiguousarray(records).tobytes())
-    body = size - 4
-    return np.array([zlib.crc32(data[at : at + body]) for at in range(0, len(data), size)], np.uint32)
+def row_checks(records: NDArray[np.void]) -> NDArray[np.uint32]:
+    """The check that belongs to each packed record: its 32-bit words, each times an odd number, added.
+
+    Any change of one word changes it, and other changes do but for one in 2^32. A row of zeros does
+    not have its check.
+    """
+    words = (
+        np.ascontiguousarray(records).view("<u4").reshape(len(records), records.dtype.itemsize // 4)[:, :-1]
+    )
+    factors = (np.arange(1, words.shape[1] + 1, dtype=np.uint64) * 0x9E3779B1 | 1).astype(np.uint32)
+    checks: NDArray[np.uint32] = np.einsum("ij,j->i", words, factors)
+    return checks + np.uint32(_CHECK_OF_NOTHING)
 
 
 def seal_of(block: bytes | memoryview) -> int:

@@ -5,54 +5,74 @@ published number first; one aligned 8-byte store then publishes them. A process 
 moment leaves rows that are not published, and the next writer puts the same ones there again. After a
 power cut, when pages reach the disk in any order, the checksums tell.
 
-A file that cannot be used is replaced by an empty one under the same name; whoever has the older one
-mapped goes on reading it, and finds the newer at its next look.
+A file that cannot be used is replaced by an empty one under the same name, and one that has many rows
+without use, or has outgrown its first stage, by a copy of its faces; whoever has the older one mapped
+goes on reading it, and finds the newer at its next look.
 """
 
 import mmap
 import os
 import threading
 import uuid
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from facesearch.search.codes import CODES, FIT_FROM, Encoder, sample_places
 from facesearch.search.layout import (
     BLOCK_ROWS,
     BLOCKS_AT,
+    MARKER,
     PUBLISHED_AT,
+    REMOVED,
     Damaged,
     Header,
     Layout,
     Missing,
     encode_count,
     record_type,
-    row_checksums,
+    row_checks,
 )
-from facesearch.search.snapshot import MappedFile, Snapshot
+from facesearch.search.snapshot import MappedFile, Snapshot, gathered
 
 _GROWTH = 8  # a file that is full grows by this part of its size, and by one block at least
 _NEW = ".new"
+_REFIT_GROWTH = 4  # times as many faces as when the first stage was fitted
+_SPARE_ROWS = 16_384  # so many rows without use, and a quarter of the faces, are worth no copy
+_KEPT_REMOVALS = 64
+_COPIED_ROWS = 4096
 
 
 class SharedMatrix:
     """One host's copy of a model's vectors; lives as long as its process.
 
-    Any thread may call it. `reset` and `append` are for the holder of the lock that all processes of
-    the host agree on. Not to be carried over a fork: a child makes its own.
+    Any thread may call it. `reset`, `append` and `tidy` are for the holder of the lock that all
+    processes of the host agree on. Not to be carried over a fork: a child makes its own.
+
+    Args:
+        fit_from: how many faces a file must have for a first stage.
     """
 
-    def __init__(self, path: Path, model_id: str, dimension: int, block_rows: int = BLOCK_ROWS) -> None:
+    def __init__(
+        self,
+        path: Path,
+        model_id: str,
+        dimension: int,
+        block_rows: int = BLOCK_ROWS,
+        fit_from: int = FIT_FROM,
+    ) -> None:
         self.path = path
         self.model_id = model_id
         self.dimension = dimension
         self._block_rows = block_rows
+        self._fit_from = fit_from
         self._mutex = threading.Lock()
         self._latest: Snapshot | None = None
 
     def snapshot(self) -> Snapshot:
-        """Return what is published now. Each row's checksum is confirmed once per process.
+        """Return what is published now. Each row's check is confirmed once per process.
 
         Raises:
             Missing, Damaged: there is no file that can be used.
@@ -65,7 +85,7 @@ class SharedMatrix:
             except FileNotFoundError:
                 raise Missing("there is none yet") from None
             if latest is None or latest.file.identity != (status.st_dev, status.st_ino):
-                latest = Snapshot(self._open())
+                latest = Snapshot.of_none(self._open())
             file = latest.file
             count = file.published()
             if count < latest.count or file.is_cut(count):
@@ -86,25 +106,63 @@ class SharedMatrix:
         Raises:
             OSError: it cannot be written.
         """
-        for stale in self.path.parent.glob(f"{self.path.name}.*{_NEW}"):
-            stale.unlink(missing_ok=True)
-        generation = uuid.uuid4().hex
-        header = Header(self.model_id, self.dimension, database_id, generation, self._block_rows)
-        fresh = self.path.with_name(f"{self.path.name}.{generation}{_NEW}")
-        descriptor = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            _write(descriptor, header.to_bytes(), 0)
-            _write(descriptor, encode_count(0, generation).to_bytes(8, "little"), PUBLISHED_AT)
-            os.ftruncate(descriptor, Layout.of(header).file_bytes(1))
-        finally:
-            os.close(descriptor)
+        self._make(database_id, None).rename(self.path)
+
+    def tidy(self) -> bool:
+        """Put a copy of the faces in the file's place where that is worth its while; return whether it was.
+
+        The copy has no row without use, and a first stage fitted to the faces of now.
+
+        Raises:
+            Damaged: the file was changed by another program meanwhile.
+            OSError: it cannot be written; then the file stays as it is.
+        """
+        old = self.snapshot()
+        encoder = old.file.encoder
+        outgrown = old.faces >= (_REFIT_GROWTH * encoder.fitted_on if encoder else self._fit_from)
+        if old.count - old.faces <= old.faces // 4 + _SPARE_ROWS and not outgrown:
+            return False
+        if outgrown:
+            places = np.flatnonzero(old.counts)[sample_places(old.faces)]
+            encoder = Encoder.fit(old.records(places)["vector"], old.faces)
+            if encoder is None and old.file.encoder is None:
+                return False
+        fresh = self._make(old.database_id, encoder)
+        copy = SharedMatrix(fresh, self.model_id, self.dimension)
+        for records in _worth_keeping(old):
+            copy.append(_with_stage(records, encoder))
         fresh.rename(self.path)
+        return True
+
+    def make_records(
+        self,
+        numbers: Sequence[int],
+        face_ids: Sequence[int],
+        kinds: int | Sequence[int],
+        vectors: NDArray[np.float32],
+        persons: int | Sequence[int] = 0,
+    ) -> NDArray[np.void]:
+        """Return packed records with squared norms, first stage and checks, as the file has them.
+
+        Args:
+            vectors: float32 (n, dimension).
+        """
+        records = np.zeros(len(numbers), record_type(self.dimension))
+        records["number"] = numbers
+        records["face_id"] = face_ids
+        records["kind"] = kinds
+        records["person"] = persons
+        records["vector"] = vectors
+        with np.errstate(all="ignore"):  # a norm beyond float32 becomes infinite, and the scan expects it
+            wide = vectors.astype(np.float64)
+            records["square"] = np.einsum("ij,ij->i", wide, wide)
+        return _with_stage(records, self.snapshot().file.encoder)
 
     def append(self, records: NDArray[np.void]) -> None:
         """Write rows after the published ones, then publish them all at once.
 
         Args:
-            records: packed records as `make_records` returns them.
+            records: packed records as `make_records` returned them for this very file.
 
         Raises:
             Damaged: the file was changed by another program meanwhile.
@@ -112,6 +170,8 @@ class SharedMatrix:
         """
         start = self.snapshot()
         count = start.count + len(records)
+        if records.dtype != start.file.layout.record:
+            raise Damaged("another file was put in its place")
         descriptor = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
         try:
             file = self._with_room(descriptor, start.file, count)
@@ -125,6 +185,27 @@ class SharedMatrix:
             _publish(descriptor, encode_count(count, file.header.generation))
         finally:
             os.close(descriptor)
+
+    def _make(self, database_id: str, encoder: Encoder | None) -> Path:
+        """Make an empty file beside the file's place, and clear away what was left of others."""
+        for stale in self.path.parent.glob(f"{self.path.name}.*{_NEW}"):
+            stale.unlink(missing_ok=True)
+        generation = uuid.uuid4().hex
+        data = encoder.to_bytes() if encoder else b""
+        codes = CODES if encoder else 0
+        header = Header(
+            self.model_id, self.dimension, database_id, generation, self._block_rows, codes, len(data)
+        )
+        fresh = self.path.with_name(f"{self.path.name}.{generation}{_NEW}")
+        descriptor = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            _write(descriptor, header.to_bytes(), 0)
+            _write(descriptor, encode_count(0, generation).to_bytes(8, "little"), PUBLISHED_AT)
+            _write(descriptor, data, BLOCKS_AT)
+            os.ftruncate(descriptor, Layout.of(header).file_bytes(1))
+        finally:
+            os.close(descriptor)
+        return fresh
 
     def _open(self) -> MappedFile:
         file = MappedFile(self.path)
@@ -153,29 +234,35 @@ class SharedMatrix:
         return self._grown(file, count)
 
 
-def make_records(
-    numbers: list[int], face_ids: list[int], kind: int, vectors: NDArray[np.float32]
-) -> NDArray[np.void]:
-    """Return packed records with their squared norms and checksums.
+def _with_stage(records: NDArray[np.void], encoder: Encoder | None) -> NDArray[np.void]:
+    """Return the records with the codes of this encoder and with their checks."""
+    whole = np.zeros(len(records), record_type(records["vector"].shape[1], CODES if encoder else 0))
+    for name in record_type(records["vector"].shape[1]).names or ():
+        whole[name] = records[name]
+    if encoder:
+        whole["code"], whole["half"] = encoder.encode_rows(records["vector"])
+    whole["check"] = row_checks(whole)
+    return whole
 
-    Args:
-        vectors: float32 (n, dimension).
-    """
-    records = np.zeros(len(numbers), record_type(vectors.shape[1]))
-    records["number"] = numbers
-    records["face_id"] = face_ids
-    records["kind"] = kind
-    records["vector"] = vectors
-    with np.errstate(all="ignore"):  # a norm beyond float32 becomes infinite, and the scan expects it
-        wide = vectors.astype(np.float64)
-        records["square"] = (wide * wide).sum(axis=1)
-    records["crc"] = row_checksums(records)
-    return records
+
+def _worth_keeping(old: Snapshot) -> Iterator[NDArray[np.void]]:
+    """Yield the faces of the gallery, the last removals, and what tells the newest number."""
+    keep = old.counts.copy()
+    kinds = gathered(old.file, "kind", 0, old.count)
+    keep[np.flatnonzero(kinds == REMOVED)[-_KEPT_REMOVALS:]] = True
+    places = np.flatnonzero(keep)
+    for first in range(0, len(places), _COPIED_ROWS):
+        yield old.records(places[first : first + _COPIED_ROWS])
+    if not keep[-1]:
+        last = old.records(np.array([old.count - 1]))
+        last["kind"], last["face_id"], last["person"] = MARKER, 0, 0
+        last["vector"], last["square"] = 0, 0
+        yield last
 
 
 def _write_rows(descriptor: int, file: MappedFile, block: int, first: int, records: NDArray[np.void]) -> None:
     """Write the columns with `pwrite`: a full disk is then an error and no signal."""
-    base = BLOCKS_AT + block * file.layout.block_bytes
+    base = file.layout.file_bytes(0) + block * file.layout.block_bytes
     for name, offset in file.layout.offsets.items():
         column = np.ascontiguousarray(records[name])
         _write(descriptor, column.tobytes(), base + offset + first * records.dtype[name].itemsize)
@@ -185,7 +272,7 @@ def _seal(descriptor: int, file: MappedFile, block: int, fresh_from: int) -> Non
     """Seal a full block, after a look at the rows that were there before: a seal must not bless damage."""
     file.verify_rows(block, slice(0, fresh_from))
     seal = file.seal(block).to_bytes(4, "little")
-    _write(descriptor, seal, BLOCKS_AT + block * file.layout.block_bytes)
+    _write(descriptor, seal, file.layout.file_bytes(0) + block * file.layout.block_bytes)
 
 
 def _publish(descriptor: int, word: int) -> None:

@@ -19,7 +19,8 @@ _mapped: dict[str, MappedFile] = {}
 class Slice:
     """Rows first to last, the latter excluded, of one file, and what to look for; picklable.
 
-    `generation` is that of the file whose rows the asking process has confirmed.
+    `generation` is that of the file whose rows the asking process has confirmed; `wanted` has a bit per
+    row, as `numpy.packbits` makes them, that tells whether it may be found.
     """
 
     path: Path
@@ -29,6 +30,7 @@ class Slice:
     probes: NDArray[np.float32]
     k: int
     tolerance: float
+    wanted: NDArray[np.uint8]
 
 
 def scan_slice(wanted: Slice) -> list[list[tuple[float, int]]]:
@@ -40,8 +42,9 @@ def scan_slice(wanted: Slice) -> list[list[tuple[float, int]]]:
     file = _mapping(wanted)
     if file.header.generation != wanted.generation or file.is_cut(wanted.last):
         raise Unavailable("The search index was replaced meanwhile.")
-    rows = Snapshot(file, wanted.last).rows(wanted.first, wanted.last)
-    return scan(rows, wanted.probes, wanted.k, wanted.tolerance)
+    wanted_rows = np.unpackbits(wanted.wanted, count=wanted.last - wanted.first).view(bool)
+    rows = Snapshot(file, wanted.last, wanted_rows).rows(wanted.first, wanted.last, wanted_rows)
+    return scan(rows, wanted.probes, wanted.k, wanted.tolerance, file.encoder)
 
 
 def _mapping(wanted: Slice) -> MappedFile:

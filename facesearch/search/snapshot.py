@@ -5,12 +5,17 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from facesearch.records import FaceFilter
+from facesearch.search.codes import Encoder
 from facesearch.search.layout import (
+    BLOCKS_AT,
     FACE,
+    MARKER,
     PAGE_BYTES,
     PUBLISHED_AT,
     Damaged,
@@ -18,13 +23,13 @@ from facesearch.search.layout import (
     Layout,
     Missing,
     decode_count,
-    record_type,
-    row_checksums,
+    row_checks,
     seal_of,
 )
 from facesearch.search.scan import Rows
 
 _WORD_TRIES = 3
+_ONE_BY_ONE = 64
 
 
 class MappedFile:
@@ -57,8 +62,9 @@ class MappedFile:
         finally:
             os.close(descriptor)
         self._word = np.ndarray((), "<u8", self._map, PUBLISHED_AT)
-        names = record_type(self.header.dimension).names or ()
+        names = self.layout.record.names or ()
         self.columns = {name: self.layout.column(self._map, name, blocks) for name in names}
+        self.encoder = self._read_encoder()
 
     def published(self) -> int:
         """How many rows are published now.
@@ -86,20 +92,20 @@ class MappedFile:
 
     def records(self, block: int, part: slice) -> NDArray[np.void]:
         """Copy rows of one block into packed records."""
-        copy = np.zeros(part.stop - part.start, record_type(self.header.dimension))
+        copy = np.zeros(part.stop - part.start, self.layout.record)
         for name, column in self.columns.items():
             copy[name] = column[block, part]
         return copy
 
     def verify_rows(self, block: int, part: slice) -> None:
-        """Compare rows of one block with their checksums.
+        """Compare rows of one block with their checks.
 
         Raises:
             Damaged: one does not match.
         """
         records = self.records(block, part)
-        if not np.array_equal(row_checksums(records), records["crc"]):
-            raise Damaged("a row's checksum does not match")
+        if not np.array_equal(row_checks(records), records["check"]):
+            raise Damaged("a row's check does not match")
 
     def verify_seal(self, block: int) -> None:
         """Compare a full block with its seal.
@@ -117,20 +123,39 @@ class MappedFile:
         with memoryview(self._map) as whole, whole[at : at + self.layout.block_bytes] as part:
             return seal_of(part)
 
+    def _read_encoder(self) -> Encoder | None:
+        length = self.header.encoder_bytes
+        if not length:
+            return None
+        try:
+            return Encoder.from_bytes(self._map[BLOCKS_AT : BLOCKS_AT + length])
+        except ValueError:
+            raise Damaged("the first stage's encoder is not as it was written") from None
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Snapshot:
-    """The first `count` rows of a file, their checksums confirmed.
+    """The first `count` rows of a file, their checks confirmed.
 
     Immutable: what it holds stays readable and the same as long as it lives, whatever is appended or
     put in the file's place. Any thread may read it. Only a file that another program cuts short or
     overwrites while it is mapped breaks this.
+
+    `counts` tells for each row whether it is a face of the gallery: its face's last row, and no removal.
+    `highest_id` is that of any row.
     """
 
     file: MappedFile
-    count: int = 0
+    count: int
+    counts: NDArray[np.bool_]
     faces: int = 0
     last_number: int = 0
+    highest_id: int = 0
+
+    @classmethod
+    def of_none(cls, file: MappedFile) -> "Snapshot":
+        """The snapshot of no row."""
+        return cls(file, 0, np.zeros(0, bool))
 
     @property
     def database_id(self) -> str:
@@ -141,35 +166,95 @@ class Snapshot:
         """Return a snapshot of the same file with rows up to `count`, the new ones confirmed.
 
         Raises:
-            Damaged: rows and checksums differ.
+            Damaged: rows and checks differ.
         """
-        faces = self.faces
         for block, part in file.spans(self.count, count):
             if part == slice(0, file.layout.block_rows):
                 file.verify_seal(block)
             else:
                 file.verify_rows(block, part)
-            faces += int(np.count_nonzero(file.columns["kind"][block, part] == FACE))
+        kinds = gathered(file, "kind", self.count, count)
+        ids = gathered(file, "face_id", self.count, count)
+        counts = np.concatenate([self.counts, kinds == FACE])
+        told = ids[kinds != MARKER]
+        steps = np.diff(told, prepend=self.highest_id)
+        if (steps <= 0).any() or (kinds > MARKER).any():
+            _take_out(file, counts, self.count, ids, kinds)
+        highest = max(self.highest_id, int(told.max(initial=0)))
         block, at = divmod(count - 1, file.layout.block_rows)
-        return Snapshot(file, count, faces, int(file.columns["number"][block, at]))
+        last_number = int(file.columns["number"][block, at])
+        return Snapshot(file, count, counts, int(np.count_nonzero(counts)), last_number, highest)
 
-    def rows(self, first: int, last: int) -> Iterator[Rows]:
-        """Yield the rows first to last, the latter excluded, block by block and without a copy."""
+    def rows(self, first: int, last: int, wanted: NDArray[np.bool_] | None = None) -> Iterator[Rows]:
+        """Yield the rows first to last, the latter excluded, block by block and without a copy.
+
+        Args:
+            wanted: for each of these rows whether it may be found; by default as `counts` says.
+        """
         columns = self.file.columns
+        counts = self.counts[first:last] if wanted is None else wanted
+        at = 0
         for block, part in self.file.spans(first, min(last, self.count)):
+            size = part.stop - part.start
+            has_codes = self.file.encoder is not None
             yield Rows(
                 columns["vector"][block, part],
                 columns["square"][block, part],
                 columns["face_id"][block, part],
-                columns["kind"][block, part] == FACE,
+                counts[at : at + size],
+                columns["code"][block, part.start :] if has_codes else None,
+                columns["half"][block, part] if has_codes else None,
             )
+            at += size
 
-    def last_face(self) -> np.void | None:
-        """Return the newest face's row as a packed record, None where there is no face."""
-        for block, part in reversed(list(self.file.spans(0, self.count))):
-            found = np.flatnonzero(self.file.columns["kind"][block, part] == FACE)
-            if len(found):
-                at = int(found[-1])
-                row: np.void = self.file.records(block, slice(at, at + 1))[0]
-                return row
-        return None
+    def wanted(self, only: FaceFilter) -> NDArray[np.bool_]:
+        """Return for each row whether it is a face of the gallery that satisfies the filter."""
+        wanted = self.counts
+        for name, values in (("face_id", only.face_ids), ("person", only.persons)):
+            if values is not None:
+                column = gathered(self.file, name, 0, self.count)
+                wanted = wanted & np.isin(column, np.fromiter(values, np.int64, len(values)))
+        return wanted
+
+    def newest_rows(self, removals: int) -> NDArray[np.void]:
+        """Return packed records: the newest face of the gallery, and the last removals after it."""
+        at = len(self.counts) - 1 - int(np.argmax(self.counts[::-1])) if self.faces else 0
+        kinds = gathered(self.file, "kind", at, self.count)
+        chosen = at + np.flatnonzero(kinds > MARKER)[-removals:]
+        if self.faces:
+            chosen = np.concatenate([[at], chosen])
+        return self.records(chosen)
+
+    def records(self, places: NDArray[np.int64]) -> NDArray[np.void]:
+        """Copy some rows into packed records."""
+        size = self.file.layout.block_rows
+        copy = np.zeros(len(places), self.file.layout.record)
+        for name, column in self.file.columns.items():
+            copy[name] = column[places // size, places % size]
+        return copy
+
+
+def gathered(file: MappedFile, name: str, first: int, last: int) -> NDArray[Any]:
+    """Copy one column of the rows first to last, the latter excluded, into one array."""
+    column = file.columns[name]
+    parts = [column[block, part] for block, part in file.spans(first, last)]
+    return np.concatenate([column[0, :0], *parts])
+
+
+def _take_out(
+    file: MappedFile, counts: NDArray[np.bool_], old: int, ids: NDArray[np.int64], kinds: NDArray[np.uint32]
+) -> None:
+    """Take rows out of `counts` whose face has a later row; `ids`, `kinds`: of the rows from `old` on."""
+    told = np.flatnonzero(kinds != MARKER)
+    if len(told) <= _ONE_BY_ONE:
+        for place in told:
+            for block, part in file.spans(0, old + int(place)):
+                first = block * file.layout.block_rows
+                same = np.flatnonzero(file.columns["face_id"][block, part] == ids[place])
+                counts[first + same] = False
+        return
+    every = np.concatenate([gathered(file, "face_id", 0, old), ids])
+    every_kind = np.concatenate([gathered(file, "kind", 0, old), kinds])
+    places = np.flatnonzero(every_kind != MARKER)
+    order = places[np.argsort(every[places], kind="stable")]
+    counts[order[:-1][every[order[:-1]] == every[order[1:]]]] = False

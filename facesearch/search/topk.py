@@ -8,6 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 
+_ONE_BY_ONE = 8
+
+
 class TopK:
     """Keeps the k smallest (distance, id) pairs; lives for one probe of one search, in one thread.
 
@@ -51,10 +54,21 @@ class TopK:
         return heapq.heappushpop(self._heap, pair) != pair
 
     def push_many(self, distances: NDArray[np.float64], face_ids: NDArray[np.int64]) -> None:
-        """Offer pairs, the nearest first, so that the first refusal refuses all the rest."""
-        for at in np.lexsort((face_ids, distances)):  # NaN is sorted to the end
-            if not self.push(float(distances[at]), int(face_ids[at])):
-                break
+        """Offer pairs."""
+        near = np.flatnonzero(distances <= self.limit)  # NaN is not
+        if len(near) == 0:
+            return
+        distances, face_ids = distances[near], face_ids[near]
+        order = np.lexsort((face_ids, distances))[: self._k]
+        if len(order) <= _ONE_BY_ONE:
+            for at in order:
+                if not self.push(float(distances[at]), int(face_ids[at])):
+                    break
+            return
+        # two sorted runs are one sort's easiest case, and a sorted list is a heap
+        order = order[::-1]
+        pairs = zip((-distances[order]).tolist(), (-face_ids[order]).tolist(), strict=True)
+        self._heap = sorted([*self._heap, *pairs])[-self._k :]
 
     def merge(self, pairs: Iterable[tuple[float, int]]) -> None:
         """Offer the sorted pairs of another heap, such as that of another slice."""

@@ -7,23 +7,21 @@ from dataclasses import replace
 from itertools import islice
 from typing import BinaryIO
 
-import numpy as np
-
 from facesearch.config import LimitSettings, QualitySettings
 from facesearch.errors import DatabaseUnavailable, FaceNotFound, InvalidParameter, ModelMismatch
 from facesearch.interfaces import ANY_FACE, API, FaceIndex, Image, ImageDatabase, ImageEncoder, WorkerPool
 from facesearch.records import (
     AddedFace,
     BulkReport,
-    NamedMatch,
     NewFace,
-    ProbeFace,
+    SearchResult,
     StoredFace,
     Wanted,
 )
 from facesearch.service.encode import EncodePhotos
 from facesearch.service.enrol import BulkEnrolment, new_face
 from facesearch.service.gallery import Gallery
+from facesearch.service.lookup import Lookup
 from facesearch.service.names import base_name
 
 LARGEST_K = 1000
@@ -46,6 +44,7 @@ class AGTAPI(API):
         encode_photos: decodes photos and encodes the largest face of each, in the pool.
         limits: what an archive may hold.
         quality: what a face's picture must have to be enrolled.
+        answers_stale: whether searches are answered from the copy while the database is away.
     """
 
     def __init__(
@@ -59,10 +58,12 @@ class AGTAPI(API):
         encode_photos: EncodePhotos,
         limits: LimitSettings,
         quality: QualitySettings,
+        answers_stale: bool = True,
     ) -> None:
         self._database = database
         self._encoder = encoder
         self._gallery = Gallery(database, encoder, index)
+        self._lookup = Lookup(database, answers_stale)
         self._pool = pool
         self._open_image = open_image
         self._encode_photos = encode_photos
@@ -84,7 +85,7 @@ class AGTAPI(API):
         k: int,
         tolerance: float | None,
         wanted: Wanted = ANY_FACE,
-    ) -> list[ProbeFace]:
+    ) -> SearchResult:
         """See API."""
         if not 1 <= k <= LARGEST_K:
             raise InvalidParameter(f"k must be from 1 to {LARGEST_K}.")
@@ -94,24 +95,9 @@ class AGTAPI(API):
         encoder = self._gallery.encoder()
         faces = encoder.encode(image, wanted).faces
         if not faces:
-            return []
+            return SearchResult(())
         index = self._gallery.index_of(encoder)
-        index.catch_up(self._database)
-        probes = np.stack([face.embedding for face in faces])
-        found = index.search(probes, k, encoder.tolerance if tolerance is None else tolerance)
-        stored = self._database.get_faces(sorted({match.face_id for matches in found for match in matches}))
-        return [
-            ProbeFace(
-                face.box,
-                tuple(
-                    NamedMatch(match.face_id, stored[match.face_id].person_name, match.distance)
-                    for match in matches
-                    if match.face_id in stored
-                ),
-                face.quality,
-            )
-            for face, matches in zip(faces, found, strict=True)
-        ]
+        return self._lookup.search(index, faces, k, encoder.tolerance if tolerance is None else tolerance)
 
     def add_face(self, photo: bytes, file_name: str, wanted: Wanted = ANY_FACE) -> AddedFace:
         """See API."""

@@ -1,10 +1,9 @@
 """What the records look like as JSON."""
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from facesearch.records import AddedFace, Box, BulkReport, ProbeFace, Quality, StoredFace
+from facesearch.records import AddedFace, Box, BulkReport, Quality, SearchResult, StoredFace
 
 
 def box(value: Box) -> dict[str, int]:
@@ -19,7 +18,7 @@ def quality(value: Quality | None) -> dict[str, float] | None:
     return {name: round(number, 3) for name, number in asdict(value).items()}
 
 
-def searched(faces: Sequence[ProbeFace]) -> tuple[dict[str, Any], dict[str, Any]]:
+def searched(found: SearchResult) -> tuple[dict[str, Any], dict[str, Any]]:
     """The body and the result of a search; only the answer rounds a distance, to 6 digits."""
     lists = [
         [
@@ -30,14 +29,16 @@ def searched(faces: Sequence[ProbeFace]) -> tuple[dict[str, Any], dict[str, Any]
             }
             for match in face.matches
         ]
-        for face in faces
+        for face in found.faces
     ]
     body = {"matches": {f"face{number}": matches for number, matches in enumerate(lists, 1)}}
     result = {
         "faces": [
             {"box": box(face.box), "quality": quality(face.quality), "matches": matches}
-            for face, matches in zip(faces, lists, strict=True)
-        ]
+            for face, matches in zip(found.faces, lists, strict=True)
+        ],
+        "stale": found.stale_s is not None,
+        "seconds": round(found.stale_s or 0.0, 3),
     }
     return body, result
 

@@ -6,7 +6,8 @@ import zipfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NoReturn
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from facesearch.config import QualitySettings
 from facesearch.errors import (
     BrokenArchive,
     BrokenImage,
+    DatabaseUnavailable,
     FaceNotFound,
     FaceRefused,
     InvalidParameter,
@@ -68,6 +70,16 @@ def vector(dimension: int, name: str = "Imported", first: float = 0.5) -> NewFac
     return NewFace(name, "", PhotoInfo("", 0, 0), Face(NO_BOX, embedding))
 
 
+def take_away(database: ImageDatabase, patch: pytest.MonkeyPatch) -> None:
+    """Let every call of a database fail as if its server could not be reached."""
+
+    def fail(*_arguments: object) -> NoReturn:
+        raise DatabaseUnavailable
+
+    for name in ImageDatabase.__abstractmethods__ - {"close"}:
+        patch.setattr(database, name, fail)
+
+
 def lies_in(box: Box, width: tuple[float, float]) -> bool:
     return width[0] <= (box.left + box.right) / 2 < width[1]
 
@@ -110,17 +122,17 @@ class APIContract(ABC):
         return make()
 
     def test_an_empty_gallery_matches_nothing(self, api: API, photos: Photos) -> None:
-        (face,) = api.search_faces(photos.person, "a.png", 5, None)
+        (face,) = api.search_faces(photos.person, "a.png", 5, None).faces
         assert face.matches == ()
 
     def test_a_photo_without_a_face_is_no_error_in_a_search(self, api: API, photos: Photos) -> None:
-        assert api.search_faces(photos.nobody, "a.png", 5, None) == []
+        assert api.search_faces(photos.nobody, "a.png", 5, None).faces == ()
 
     def test_a_face_that_was_added_is_found_under_its_name(self, api: API, photos: Photos) -> None:
         added = api.add_face(photos.person, "Ada_Lovelace_0001.png")
         assert (added.person_name, added.faces_found) == ("Ada Lovelace", 1)
         assert added.box.area > 0
-        (face,) = api.search_faces(photos.person_again, "a.png", 1, None)
+        (face,) = api.search_faces(photos.person_again, "a.png", 1, None).faces
         (match,) = face.matches
         assert (match.face_id, match.person_name) == (added.id, "Ada Lovelace")
         assert match.distance > 0
@@ -131,7 +143,7 @@ class APIContract(ABC):
     ) -> None:
         api.add_face(photos.other, "Bo_0001.png")
         api.add_face(photos.person, "Ada_0001.png")
-        faces = api.search_faces(photos.both, "both.png", 5, None)
+        faces = api.search_faces(photos.both, "both.png", 5, None).faces
         assert [[match.person_name for match in face.matches] for face in faces] == [["Ada"], ["Bo"]]
         assert faces[0].box.left < faces[1].box.left
 
@@ -139,12 +151,12 @@ class APIContract(ABC):
         names = {"Bo": photos.other, "Ada": photos.person, "Ada Again": photos.person_again}
         for name, photo in names.items():
             api.add_face(photo, f"{name}_0001.png")
-        (face,) = api.search_faces(photos.person, "a.png", 1000, 2.0)
+        (face,) = api.search_faces(photos.person, "a.png", 1000, 2.0).faces
         distances = [match.distance for match in face.matches]
         assert [match.person_name for match in face.matches] == ["Ada", "Ada Again", "Bo"]
         assert distances == sorted(distances)
         for k in (1, 2):
-            (fewer,) = api.search_faces(photos.person, "a.png", k, 2.0)
+            (fewer,) = api.search_faces(photos.person, "a.png", k, 2.0).faces
             assert fewer.matches == face.matches[:k]
 
     def test_the_tolerance_itself_is_inside_and_without_one_the_models_counts(
@@ -153,11 +165,11 @@ class APIContract(ABC):
         api.add_face(photos.person, "Ada_0001.png")
         api.add_face(photos.other, "Bo_0001.png")
 
-        def names(tolerance: float | None) -> list[str]:
-            (face,) = api.search_faces(photos.person_again, "a.png", 5, tolerance)
+        def names(tolerance: float | None) -> list[str | None]:
+            (face,) = api.search_faces(photos.person_again, "a.png", 5, tolerance).faces
             return [match.person_name for match in face.matches]
 
-        (face,) = api.search_faces(photos.person_again, "a.png", 1, None)
+        (face,) = api.search_faces(photos.person_again, "a.png", 1, None).faces
         distance = face.matches[0].distance
         assert names(distance) == ["Ada"]
         assert names(math.nextafter(distance, 0)) == []
@@ -177,7 +189,7 @@ class APIContract(ABC):
     def test_the_bounds_of_the_parameters_are_taken(self, api: API, photos: Photos) -> None:
         api.add_face(photos.person, "Ada_0001.png")
         for k, tolerance in ((1, 0.0), (1000, 2.0)):
-            assert len(api.search_faces(photos.person_again, "a.png", k, tolerance)) == 1
+            assert len(api.search_faces(photos.person_again, "a.png", k, tolerance).faces) == 1
 
     def test_the_largest_face_of_a_photo_is_added(
         self, api: API, photos: Photos, database: ImageDatabase
@@ -185,7 +197,7 @@ class APIContract(ABC):
         added = api.add_face(photos.both, "Bo_0001.png")
         assert added.faces_found == 2
         assert database.newest_change() == 1
-        (face,) = api.search_faces(photos.other, "a.png", 1, None)
+        (face,) = api.search_faces(photos.other, "a.png", 1, None).faces
         assert [match.face_id for match in face.matches] == [added.id]
         width = api.get_face_info(added.id).photo.width
         assert lies_in(added.box, (width / 2, width))
@@ -266,7 +278,7 @@ class APIContract(ABC):
 
     def test_faces_of_a_bulk_are_found(self, api: API, photos: Photos) -> None:
         api.add_faces_in_bulk(zipped({"Ada_0001.png": photos.person, "Bo_0001.png": photos.other}))
-        left, right = api.search_faces(photos.both, "both.png", 5, None)
+        left, right = api.search_faces(photos.both, "both.png", 5, None).faces
         assert [match.person_name for match in left.matches + right.matches] == ["Ada", "Bo"]
 
     @pytest.mark.parametrize(
@@ -294,7 +306,7 @@ class APIContract(ABC):
     def test_quality_limits_do_not_count_for_a_search(self, make: Make, photos: Photos) -> None:
         make().add_face(photos.person, "Ada_0001.png")
         api = make(quality=QualitySettings(min_size_px=5000))
-        (face,) = api.search_faces(photos.person_again, "a.png", 1, None)
+        (face,) = api.search_faces(photos.person_again, "a.png", 1, None).faces
         assert len(face.matches) == 1
 
     def test_a_face_within_the_quality_limits_is_added(self, make: Make, photos: Photos) -> None:
@@ -306,8 +318,8 @@ class APIContract(ABC):
     ) -> None:
         added = make(models.second).add_face(photos.person, "Ada_0001.png")
         api = make(models.first)
-        found = [make(models.second).search_faces(photos.person_again, "a.png", 1, None)]
-        found.append(api.search_faces(photos.person_again, "a.png", 1, None))
+        found = [make(models.second).search_faces(photos.person_again, "a.png", 1, None).faces]
+        found.append(api.search_faces(photos.person_again, "a.png", 1, None).faces)
         assert found[0][0].matches == found[1][0].matches
         assert found[0][0].matches[0].face_id == added.id
         again = api.add_face(photos.person_again, "Ada_0002.png")
@@ -322,9 +334,9 @@ class APIContract(ABC):
         self, make: Make, photos: Photos, models: Models
     ) -> None:
         api = make(models.first)
-        assert api.search_faces(photos.person, "a.png", 1, None)[0].matches == ()
+        assert api.search_faces(photos.person, "a.png", 1, None).faces[0].matches == ()
         added = make(models.second).add_face(photos.person, "Ada_0001.png")
-        (face,) = api.search_faces(photos.person_again, "a.png", 1, None)
+        (face,) = api.search_faces(photos.person_again, "a.png", 1, None).faces
         assert [match.face_id for match in face.matches] == [added.id]
 
     def test_vectors_are_imported_into_an_empty_gallery_which_takes_their_model(
@@ -334,7 +346,7 @@ class APIContract(ABC):
         faces = [vector(models.dimension, f"Person {n}", n / 10) for n in range(3)]
         assert api.import_faces(iter(faces), models.second) == 3
         assert database.gallery_model() == models.second
-        (face,) = api.search_faces(photos.person, "a.png", 1000, 2.0)
+        (face,) = api.search_faces(photos.person, "a.png", 1000, 2.0).faces
         assert len(face.matches) == 3
         told = api.get_face_info(face.matches[0].face_id)
         assert (told.box, told.quality, told.photo.file_name) == (NO_BOX, None, "")
@@ -369,7 +381,64 @@ class APIContract(ABC):
         assert api.import_faces([], models.first) == 0
         assert database.gallery_model() is None
 
+    def test_with_the_database_away_a_search_is_answered_from_the_copy_without_names(
+        self, api: API, photos: Photos, database: ImageDatabase, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        added = api.add_face(photos.person, "Ada_0001.png")
+        api.add_face(photos.other, "Bo_0001.png")
+        live = api.search_faces(photos.both, "both.png", 5, 2.0)
+        assert live.stale_s is None
+        with monkeypatch.context() as patch:
+            take_away(database, patch)
+            for _ in range(2):
+                stale = api.search_faces(photos.both, "both.png", 5, 2.0)
+                assert stale.stale_s is not None
+                assert 0 <= stale.stale_s < 600
+                assert [face.matches for face in stale.faces] == [
+                    tuple(replace(match, person_name=None) for match in face.matches) for face in live.faces
+                ]
+                assert [(face.box, face.quality) for face in stale.faces] == [
+                    (face.box, face.quality) for face in live.faces
+                ]
+            with pytest.raises(InvalidParameter):
+                api.search_faces(photos.both, "both.png", 0, None)
+            for call in (
+                lambda: api.add_face(photos.person, "Ada_0002.png"),
+                lambda: api.add_faces_in_bulk(zipped({"Ada_0002.png": photos.person})),
+                lambda: api.get_face_info(added.id),
+            ):
+                with pytest.raises(DatabaseUnavailable):
+                    call()
+        assert api.search_faces(photos.both, "both.png", 5, 2.0) == live
+
+    def test_without_ever_having_seen_the_gallery_a_search_is_refused_while_the_database_is_away(
+        self, make: Make, photos: Photos, database: ImageDatabase, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        make().add_face(photos.person, "Ada_0001.png")
+        make().search_faces(photos.person, "a.png", 1, None)
+        fresh, added_only = make(), make()
+        added_only.add_face(photos.person, "Ada_0002.png")
+        with monkeypatch.context() as patch:
+            take_away(database, patch)
+            for api in (fresh, added_only):
+                with pytest.raises(DatabaseUnavailable):
+                    api.search_faces(photos.person, "a.png", 1, None)
+        for api in (fresh, added_only):
+            assert api.search_faces(photos.person, "a.png", 1, None).stale_s is None
+
+    def test_a_face_that_was_removed_is_found_no_more(
+        self, api: API, photos: Photos, database: ImageDatabase
+    ) -> None:
+        ids = [api.add_face(photos.person, "Ada_0001.png").id for _ in range(3)]
+        assert len(api.search_faces(photos.person, "a.png", 5, None).faces[0].matches) == 3
+        for gone, face_id in enumerate(ids, 1):
+            database.delete_faces([face_id])
+            (face,) = api.search_faces(photos.person, "a.png", 5, None).faces
+            assert [match.face_id for match in face.matches] == ids[gone:]
+            with pytest.raises(FaceNotFound):
+                api.get_face_info(face_id)
+
     def test_a_request_may_say_which_faces_it_wants(self, api: API, photos: Photos) -> None:
-        everyone = api.search_faces(photos.both, "both.png", 1, None, Wanted())
-        largest = api.search_faces(photos.both, "both.png", 1, None, Wanted(only_largest=True))
+        everyone = api.search_faces(photos.both, "both.png", 1, None, Wanted()).faces
+        largest = api.search_faces(photos.both, "both.png", 1, None, Wanted(only_largest=True)).faces
         assert (len(everyone), len(largest)) == (2, 1)

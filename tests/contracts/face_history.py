@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from facesearch.errors import DatabaseUnavailable
 from facesearch.interfaces import ImageDatabase
-from facesearch.records import FaceChange, Match, NewFace, StoredFace
+from facesearch.records import FaceChange, FaceFilter, Match, NewFace, StoredFace
 
 MODEL = "test-model"
 
@@ -28,13 +28,33 @@ class FaceHistory(ImageDatabase):
         self.streams = 0
 
     def add(
-        self, vectors: NDArray[np.float32], ids: Sequence[int] | None = None, model_id: str = MODEL
+        self,
+        vectors: NDArray[np.float32],
+        ids: Sequence[int] | None = None,
+        model_id: str = MODEL,
+        persons: Sequence[int] | None = None,
     ) -> None:
         """Commit one change per vector; ids continue the change numbers where none are given."""
         for at, vector in enumerate(vectors):
             self.newest += 1
             face_id = self.newest if ids is None else ids[at]
-            self.changes.append((model_id, FaceChange(self.newest, face_id, vector)))
+            person = 0 if persons is None else persons[at]
+            self.changes.append((model_id, FaceChange(self.newest, face_id, vector, person)))
+
+    def remove(self, ids: Sequence[int], model_id: str = MODEL) -> None:
+        """Commit one removal per id; what was told of the faces before is told no longer."""
+        gone = set(ids)
+        self.changes = [(m, c) for m, c in self.changes if m != model_id or c.face_id not in gone]
+        for face_id in ids:
+            self.newest += 1
+            self.changes.append((model_id, FaceChange(self.newest, face_id, None)))
+
+    def faces(self, model_id: str = MODEL, upto: int | None = None) -> list[FaceChange]:
+        """The faces of the gallery, as they were when change `upto` was the newest."""
+        end = self.newest if upto is None else upto
+        told = [change for model, change in self.changes if model == model_id and change.number <= end]
+        latest = {change.face_id: change for change in told}
+        return [change for change in latest.values() if change.embedding is not None]
 
     def forget_after(self, number: int) -> None:
         """Go back to an older state, as a restored backup does."""
@@ -49,12 +69,16 @@ class FaceHistory(ImageDatabase):
         *,
         upto: int | None = None,
         model_id: str = MODEL,
+        only: FaceFilter | None = None,
     ) -> list[list[Match]]:
         """The oracle: a plain scan in float64, unrounded against the tolerance, ties by lower id."""
-        end = self.newest if upto is None else upto
-        faces = [change for model, change in self.changes if model == model_id and change.number <= end]
+        faces = self.faces(model_id, upto)
+        if only is not None and only.face_ids is not None:
+            faces = [face for face in faces if face.face_id in only.face_ids]
+        if only is not None and only.persons is not None:
+            faces = [face for face in faces if face.person in only.persons]
         ids = np.array([face.face_id for face in faces], np.int64)
-        rows = np.array([face.embedding for face in faces], np.float64).reshape(len(faces), -1)
+        rows = np.array([face.embedding for face in faces], np.float64).reshape(len(faces), probes.shape[1])
         answers: list[list[Match]] = []
         for probe in probes.astype(np.float64):
             if not faces:
@@ -78,6 +102,9 @@ class FaceHistory(ImageDatabase):
         return self.changes[0][0] if self.changes else None
 
     def add_faces(self, faces: Sequence[NewFace], model_id: str) -> list[int]:
+        raise NotImplementedError
+
+    def delete_faces(self, ids: Sequence[int]) -> list[int]:
         raise NotImplementedError
 
     def get_faces(self, ids: Sequence[int]) -> dict[int, StoredFace]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from facesearch.errors import DatabaseUnavailable, Invalid, ModelMismatch
 from facesearch.interfaces import FaceIndex
-from facesearch.records import Match
+from facesearch.records import FaceFilter, Match
 from tests.contracts.face_history import MODEL, FaceHistory
 
 DIMENSION = 16
@@ -183,6 +183,100 @@ class FaceIndexContract(ABC):
             assert index.count() == 5 * (seed // 2 + 1)
             blank = np.zeros((1, DIMENSION), np.float32)
             assert index.search(blank, 100, 9.0) == history.nearest(blank, 100, 9.0)
+
+    @pytest.mark.parametrize("order", ["as drawn", "nearest first", "farthest first"])
+    @pytest.mark.parametrize("share", [0.0, 0.002, 0.05, 0.5, 1.0])
+    def test_a_filter_keeps_what_it_names_and_nothing_else(
+        self, index: FaceIndex, history: FaceHistory, share: float, order: str
+    ) -> None:
+        rows, probes, chance = draw(4000, 40), draw(3, 41), np.random.default_rng(42)
+        rows[2000:2100] = rows[0]
+        if order != "as drawn":
+            nearest = np.argsort(((rows - probes[0]) ** 2).sum(axis=1))
+            rows = rows[nearest if order == "nearest first" else nearest[::-1]]
+        persons = [int(p) for p in chance.integers(0, 40, len(rows))]
+        history.add(rows, persons=persons)
+        index.catch_up(history)
+        kept = frozenset(int(i) for i in 1 + np.flatnonzero(chance.random(len(rows)) < share))
+        some = frozenset(range(40)) if share == 1 else frozenset({3, 17})
+        filters = [
+            FaceFilter(),
+            FaceFilter(face_ids=kept),
+            FaceFilter(persons=some),
+            FaceFilter(face_ids=kept, persons=some),
+            FaceFilter(face_ids=kept | {-5, 10**12}, persons=some | {-1, 10**15}),
+        ]
+        for only in filters:
+            for k, tolerance in ((1, 0.5), (7, 2.0), (1000, 2.0)):
+                expected = history.nearest(probes, k, tolerance, only=only)
+                assert index.search(probes, k, tolerance, only) == expected
+
+    def test_removed_faces_are_found_no_more(self, index: FaceIndex, history: FaceHistory) -> None:
+        history.add(draw(3000, 43))
+        index.catch_up(history)
+        chance, probes = np.random.default_rng(44), draw(2, 45)
+        for size in (1, 3, 200, 1, 1500):
+            left = [face.face_id for face in history.faces()]
+            history.remove([int(i) for i in chance.choice(left, size, replace=False)])
+            index.catch_up(history)
+            assert index.count() == len(history.faces())
+            assert index.search(probes, 1000, 2.0) == history.nearest(probes, 1000, 2.0)
+            history.add(draw(2, 46 + size))
+            index.catch_up(history)
+            assert index.search(probes, 1000, 2.0) == history.nearest(probes, 1000, 2.0)
+
+    @pytest.mark.parametrize("caught_up", [True, False])
+    def test_the_newest_face_may_be_removed(
+        self, index: FaceIndex, history: FaceHistory, caught_up: bool
+    ) -> None:
+        for step in range(6):
+            history.add(draw(4, 50 + step))
+            if caught_up or step == 3:
+                index.catch_up(history)
+            history.remove([history.newest])
+            if caught_up or step == 4:
+                index.catch_up(history)
+        index.catch_up(history)
+        assert index.search(draw(1, 57), 100, 2.0) == history.nearest(draw(1, 57), 100, 2.0)
+
+    def test_all_faces_may_be_removed_and_others_come(self, index: FaceIndex, history: FaceHistory) -> None:
+        history.add(draw(30, 60))
+        index.catch_up(history)
+        history.remove(range(1, 31))
+        index.catch_up(history)
+        assert index.search(draw(1, 61), 5, 2.0) == [[]]
+        assert index.count() == 0
+        history.remove([1, 7])
+        history.add(draw(5, 62))
+        index.catch_up(history)
+        assert index.search(draw(1, 61), 100, 2.0) == history.nearest(draw(1, 61), 100, 2.0)
+
+    def test_a_face_that_comes_again_is_where_it_is_now(self, index: FaceIndex, history: FaceHistory) -> None:
+        history.add(draw(300, 63))
+        index.catch_up(history)
+        history.remove([5, 6])
+        index.catch_up(history)
+        history.add(draw(2, 64), ids=[5, 100], persons=[4, 4])
+        index.catch_up(history)
+        only = FaceFilter(persons=frozenset({4}))
+        for wanted in (None, only):
+            expected = history.nearest(draw(1, 65), 500, 2.0, only=wanted)
+            assert index.search(draw(1, 65), 500, 2.0, wanted) == expected
+        assert index.count() == 299
+
+    def test_a_database_restored_to_before_a_removal_that_went_on_is_noticed(
+        self, index: FaceIndex, history: FaceHistory
+    ) -> None:
+        history.add(draw(10, 66))
+        before, number = list(history.changes), history.newest
+        history.remove([3])
+        index.catch_up(history)
+        for again in ([4], [4, 5], [3]):
+            history.changes, history.newest = list(before), number
+            history.remove(again)
+            history.add(draw(1, 67))
+            index.catch_up(history)
+            assert index.search(draw(1, 68), 100, 2.0) == history.nearest(draw(1, 68), 100, 2.0)
 
     def test_a_restored_database_is_followed_back(self, index: FaceIndex, history: FaceHistory) -> None:
         history.add(draw(40, 23))

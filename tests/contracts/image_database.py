@@ -226,8 +226,8 @@ class ImageDatabaseContract:
         embeddings = [spelled, numbers, *noise]
         database.add_faces([new_face(e) for e in embeddings], MODEL)
         found = [change.embedding for change in all_changes(database)]
-        assert all(e.dtype == np.float32 for e in found)
-        assert [e.tobytes() for e in found] == [e.tobytes() for e in embeddings]
+        assert all(e is not None and e.dtype == np.float32 for e in found)
+        assert [e.tobytes() for e in found if e is not None] == [e.tobytes() for e in embeddings]
 
     def test_many_changes_come_in_batches(self, database: ImageDatabase) -> None:
         embeddings = np.arange(4_500, dtype=np.float32)
@@ -237,13 +237,15 @@ class ImageDatabaseContract:
         assert len(batches) > 1
         changes = [change for batch in batches for change in batch]
         assert [c.number for c in changes] == list(range(101, 4_501))
-        assert [float(c.embedding[0]) for c in changes] == list(range(100, 4_500))
+        vectors = [c.embedding for c in changes if c.embedding is not None]
+        assert [float(vector[0]) for vector in vectors] == list(range(100, 4_500))
 
     def test_an_iterator_of_changes_may_be_left(self, database: ImageDatabase) -> None:
-        database.add_faces([new_face([0.0])] * 2_500, MODEL)
-        for _ in range(30):
+        for _ in range(3):
+            database.add_faces([new_face([0.0])] * 3_000, MODEL)
+        for _ in range(12):
             next(database.changes_after(0, MODEL))
-        assert database.newest_change() == 2_500
+        assert database.newest_change() == 9_000
 
     def test_unknown_ids_are_left_out(self, database: ImageDatabase) -> None:
         [face_id] = database.add_faces([new_face()], MODEL)
@@ -274,6 +276,121 @@ class ImageDatabaseContract:
         face = new_face()
         first, second = database.add_faces([face, replace(face)], MODEL)
         assert first != second
+
+    def test_a_removed_face_is_gone_and_its_removal_is_a_change(self, database: ImageDatabase) -> None:
+        first, second, third = database.add_faces([new_face()] * 3, MODEL)
+        assert database.delete_faces([second]) == [second]
+        assert database.newest_change() == 4
+        assert sorted(database.get_faces([first, second, third])) == [first, third]
+        assert [(c.number, c.face_id) for c in all_changes(database)] == [(1, first), (3, third), (4, second)]
+        [removal] = all_changes(database, 3)
+        assert (removal.number, removal.face_id, removal.embedding, removal.person) == (4, second, None, 0)
+        assert all_changes(database, 4) == []
+
+    def test_removals_stand_among_additions_in_the_order_of_the_calls(self, database: ImageDatabase) -> None:
+        ids = database.add_faces([new_face()] * 4, MODEL)
+        database.delete_faces([ids[3], ids[0]])
+        [later] = database.add_faces([new_face()], MODEL)
+        database.delete_faces([later])
+        [last] = database.add_faces([new_face()], MODEL)
+        story = [(c.number, c.face_id, c.embedding is None) for c in all_changes(database, 3)]
+        removals = [(5, ids[0], True), (6, ids[3], True), (8, later, True)]
+        assert story == [*removals, (9, last, False)]
+        assert later > max(ids)
+        assert database.newest_change() == 9
+
+    def test_removals_of_another_model_are_not_told(self, database: ImageDatabase) -> None:
+        ids = database.add_faces([new_face()] * 2, MODEL)
+        database.delete_faces(ids)
+        assert all_changes(database, 0, MODEL.upper()) == []
+        assert [c.face_id for c in all_changes(database)] == ids
+
+    def test_removing_what_is_not_there_is_no_change(self, database: ImageDatabase) -> None:
+        assert database.delete_faces([1]) == []
+        [face_id] = database.add_faces([new_face()], MODEL)
+        assert database.delete_faces([]) == []
+        assert database.delete_faces([0, -1, face_id + 1, 2**63, 2**200]) == []
+        assert database.newest_change() == 1
+        assert database.delete_faces([face_id, face_id + 1, face_id]) == [face_id]
+        assert database.delete_faces([face_id]) == []
+        assert database.newest_change() == 2
+
+    def test_many_faces_are_removed_at_once(self, database: ImageDatabase) -> None:
+        ids = database.add_faces([new_face([0.0], person_name=f"P{n}") for n in range(2_500)], MODEL)
+        assert database.delete_faces(ids[::-1]) == ids
+        assert [c.face_id for c in all_changes(database)] == ids
+        assert all(c.embedding is None for c in all_changes(database))
+        assert database.get_faces(ids) == {}
+
+    def test_a_gallery_whose_last_face_went_keeps_its_model(self, database: ImageDatabase) -> None:
+        database.delete_faces(database.add_faces([new_face()], MODEL))
+        assert database.gallery_model() == MODEL
+        with pytest.raises(ModelMismatch):
+            database.add_faces([new_face()], "another model")
+
+    def test_each_person_has_one_number(self, database: ImageDatabase) -> None:
+        names = ["Ana", "Bo", "Ana", "ana", "Ana ", "Aná", "", "Bo"]
+        database.add_faces([new_face(person_name=name) for name in names[:3]], MODEL)
+        database.add_faces([new_face(person_name=name) for name in names[3:]], MODEL)
+        numbers = [change.person for change in all_changes(database)]
+        assert sorted(set(numbers)) == [1, 2, 3, 4, 5, 6]
+        assert len(set(zip(names, numbers, strict=True))) == 6
+
+    def test_a_person_keeps_the_number_as_long_as_one_face_is_left(self, database: ImageDatabase) -> None:
+        ids = database.add_faces([new_face(person_name=name) for name in ("Ana", "Ana", "Bo")], MODEL)
+        before = [change.person for change in all_changes(database)]
+        database.delete_faces(ids[:1])
+        database.add_faces([new_face(person_name="Ana")], MODEL)
+        assert all_changes(database, 4)[0].person == before[0]
+
+    def test_the_number_of_a_person_who_is_gone_is_not_given_again(self, database: ImageDatabase) -> None:
+        ids = database.add_faces([new_face(person_name=name) for name in ("Ana", "Bo")], MODEL)
+        before = {change.person for change in all_changes(database)}
+        database.delete_faces(ids)
+        database.add_faces([new_face(person_name="Bo")], MODEL)
+        assert all_changes(database, 4)[0].person not in before
+
+    def test_threads_that_add_the_same_new_persons_agree_on_their_numbers(
+        self, database: ImageDatabase
+    ) -> None:
+        def add(order: int) -> None:
+            names = [f"Person {n}" for n in range(20)][::order]
+            for name in names:
+                database.add_faces([new_face(person_name=name), new_face(person_name=f"{name} too")], MODEL)
+
+        with ThreadPoolExecutor(4) as threads:
+            list(threads.map(add, [1, -1, 1, -1]))
+        changes = all_changes(database)
+        stored = database.get_faces([change.face_id for change in changes])
+        pairs = {(stored[change.face_id].person_name, change.person) for change in changes}
+        assert len(pairs) == 40
+        assert sorted(person for _, person in pairs) == list(range(1, 41))
+
+    def test_threads_add_and_remove_without_losing_a_number(self, database: ImageDatabase) -> None:
+        def work(worker: int) -> set[int]:
+            left: list[int] = []
+            for n in range(8):
+                left += database.add_faces([new_face(person_name=f"Person {n % 3}")] * 3, MODEL)
+                assert database.delete_faces([left[0], left[1]]) == left[:2]
+                del left[:2]
+            return set(left)
+
+        with ThreadPoolExecutor(4) as threads:
+            left = set.union(*threads.map(work, range(4)))
+        changes = all_changes(database)
+        numbers = [change.number for change in changes]
+        assert numbers == sorted(set(numbers))
+        assert numbers[-1] == database.newest_change() == 4 * 8 * 5
+        assert {c.face_id for c in changes if c.embedding is not None} == left
+        assert sum(c.embedding is None for c in changes) == 4 * 8 * 2
+
+    def test_of_threads_that_remove_the_same_faces_one_does(self, database: ImageDatabase) -> None:
+        ids = database.add_faces([new_face()] * 30, MODEL)
+        with ThreadPoolExecutor(4) as threads:
+            removed = list(threads.map(database.delete_faces, [ids, ids[::-1], ids[10:], ids[:20]]))
+        assert sorted(i for part in removed for i in part) == ids
+        assert database.newest_change() == 60
+        assert [c.number for c in all_changes(database)] == list(range(31, 61))
 
     def test_it_can_be_pinged(self, database: ImageDatabase) -> None:
         database.ping()

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 from facesearch.config import DatabaseSettings
+from facesearch.databases import MySQLImageDatabase
 from tests.mariadb import MariaDB, NoServerProgram
 from tests.server import PROJECT_ROOT, Server, is_alive
 from tests.unit.encoders.oracle import face_recognition
@@ -246,7 +247,7 @@ def test_the_command_line_serves_and_explains_itself(tmp_path: Path) -> None:
 
 
 @pytest.mark.mysql
-def test_with_the_database_away_requests_are_told_to_come_back_and_later_are_answered(
+def test_with_the_database_away_a_search_is_stale_and_other_requests_are_told_to_come_back(
     tmp_path: Path,
 ) -> None:
     try:
@@ -257,20 +258,77 @@ def test_with_the_database_away_requests_are_told_to_come_back_and_later_are_ans
         settings = {"database": mysql_settings(database.new_database(wait_s=1.0))}
         with Server(tmp_path, settings, workers=1) as server:
             added = post(server, "/add_face/", OBAMA)["result"]["id"]
+            live = post(server, "/search_faces/", OBAMA)
+            assert (live["result"]["stale"], live["result"]["seconds"]) == (False, 0)
             database.stop()
-            for route in ("/search_faces/", "/add_face/"):
-                answer = server.client.post(route, files={"file": ("a_0001.jpg", OBAMA.read_bytes())})
-                assert answer.status_code == 503
-                assert int(answer.headers["retry-after"]) > 0
-                assert "database" in answer.json()["body"]
-                assert database_secret(settings) not in answer.text
+            for _ in range(2):
+                stale = post(server, "/search_faces/", OBAMA)
+                assert stale["result"]["stale"] is True
+                assert 0 < stale["result"]["seconds"] < 600
+                (match,) = stale["body"]["matches"]["face1"]
+                assert match == {**live["body"]["matches"]["face1"][0], "person_name": None}
+            answer = server.client.post("/add_face/", files={"file": ("a_0001.jpg", OBAMA.read_bytes())})
+            assert answer.status_code == 503
+            assert int(answer.headers["retry-after"]) > 0
+            assert "database" in answer.json()["body"]
+            assert database_secret(settings) not in answer.text
             assert server.client.post("/get_face_info/", data={"image_id": "1"}).status_code == 503
             assert server.client.post("/add_face/", files={"file": ("a", b"text")}).status_code == 415
             database.start()
-            matches = post(server, "/search_faces/", OBAMA)["body"]["matches"]["face1"]
-            assert [match["id"] for match in matches] == [added]
+            assert post(server, "/search_faces/", OBAMA) == live
+            assert [match["id"] for match in live["body"]["matches"]["face1"]] == [added]
             assert "Traceback" not in server.log
             assert database_secret(settings) not in server.log
+
+
+@pytest.mark.mysql
+def test_where_no_stale_answers_are_wanted_a_search_is_told_to_come_back(tmp_path: Path) -> None:
+    try:
+        database = MariaDB()
+    except NoServerProgram as reason:
+        pytest.skip(f"No database server: {reason}.")
+    with database:
+        settings = {
+            "database": mysql_settings(database.new_database(wait_s=1.0)),
+            "search": {"when_database_away": "unavailable"},
+        }
+        with Server(tmp_path, settings, workers=1) as server:
+            post(server, "/add_face/", OBAMA)
+            post(server, "/search_faces/", OBAMA)
+            database.stop()
+            answer = server.client.post("/search_faces/", files={"file": ("a.jpg", OBAMA.read_bytes())})
+            assert answer.status_code == 503
+            assert int(answer.headers["retry-after"]) > 0
+
+
+@pytest.mark.mysql
+def test_two_hosts_on_one_database_find_each_others_faces_until_they_are_removed(
+    mariadb: MariaDB, tmp_path: Path
+) -> None:
+    shared = mariadb.new_database(wait_s=30.0)
+    settings = {"database": mysql_settings(shared), "workers": {"processes": 1}}
+    database = MySQLImageDatabase(shared)
+    with (
+        Server(tmp_path / "one", settings, workers=1) as one,
+        Server(tmp_path / "two", settings, workers=1) as two,
+    ):
+        hosts = [one, two]
+        known: list[int] = []
+        for adding in (one, two, one):
+            known.append(post(adding, "/add_face/", OBAMA)["result"]["id"])
+            assert [found_ids(host) for host in hosts] == [known, known]
+        while known:
+            gone = known.pop(0)
+            assert database.delete_faces([gone]) == [gone]
+            assert [found_ids(host) for host in reversed(hosts)] == [known, known]
+        known.append(post(two, "/add_face/", OBAMA)["result"]["id"])
+        assert [found_ids(host) for host in hosts] == [known, known]
+    database.close()
+
+
+def found_ids(server: Server) -> list[int]:
+    (matches,) = post(server, "/search_faces/?k=1000", OBAMA)["body"]["matches"].values()
+    return sorted(match["id"] for match in matches)
 
 
 def database_secret(settings: dict[str, Any]) -> str:

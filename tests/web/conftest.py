@@ -19,6 +19,7 @@ from facesearch.records import (
     PhotoInfo,
     ProbeFace,
     Quality,
+    SearchResult,
     StoredFace,
     Wanted,
 )
@@ -46,6 +47,7 @@ class FakeAPI(API):
             ProbeFace(BOX, (NamedMatch(7, "Aaron Eckhart", 0.12345678), NamedMatch(3, "Ana", 0.6)), QUALITY),
             ProbeFace(BOX, ()),
         ]
+        self.stale_s: float | None = None
         self.taken_at: str | None = "2003-04-05T10:11:12"
         self.location: Location | None = Location(1.5, -2.5)
         self.size = (250, 240)
@@ -66,9 +68,9 @@ class FakeAPI(API):
         k: int,
         tolerance: float | None,
         wanted: Wanted = ANY_FACE,
-    ) -> list[ProbeFace]:
+    ) -> SearchResult:
         self._called("search", photo, file_name, k, tolerance, wanted)
-        return self.faces
+        return SearchResult(tuple(self.faces), self.stale_s)
 
     def add_face(self, photo: bytes, file_name: str, wanted: Wanted = ANY_FACE) -> AddedFace:
         self._called("add", photo, file_name, wanted)

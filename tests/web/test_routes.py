@@ -4,7 +4,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from facesearch.errors import FaceNotFound
-from facesearch.records import NO_BOX, Wanted
+from facesearch.records import NO_BOX, NamedMatch, ProbeFace, Wanted
 from tests.web.conftest import FakeAPI
 
 PHOTO = {"file": ("Aaron_Eckhart_0001.jpg", b"photo", "image/jpeg")}
@@ -35,7 +35,26 @@ def test_a_search_answers_matches_per_face_and_the_boxes_beside_them(client: Tes
             "faces": [
                 {"box": BOX, "quality": QUALITY, "matches": matches},
                 {"box": BOX, "quality": None, "matches": []},
-            ]
+            ],
+            "stale": False,
+            "seconds": 0,
+        },
+    }
+
+
+def test_a_search_without_the_database_says_so_and_names_nobody(client: TestClient, api: FakeAPI) -> None:
+    api.faces = [ProbeFace(api.box, (NamedMatch(7, None, 0.25),))]
+    api.stale_s = 12.3456
+    answer = client.post("/search_faces/", files=PHOTO)
+    assert (answer.status_code, "retry-after" in answer.headers) == (200, False)
+    matches = [{"id": 7, "person_name": None, "distance": 0.25}]
+    assert answer.json() == {
+        "status": "OK",
+        "body": {"matches": {"face1": matches}},
+        "result": {
+            "faces": [{"box": BOX, "quality": None, "matches": matches}],
+            "stale": True,
+            "seconds": 12.346,
         },
     }
 
@@ -44,7 +63,8 @@ def test_a_photo_without_a_face_has_no_matches(client: TestClient, api: FakeAPI)
     api.faces = []
     answer = client.post("/search_faces/", files=PHOTO)
     assert answer.status_code == 200
-    assert answer.json() == {"status": "OK", "body": {"matches": {}}, "result": {"faces": []}}
+    result = {"faces": [], "stale": False, "seconds": 0}
+    assert answer.json() == {"status": "OK", "body": {"matches": {}}, "result": result}
 
 
 @pytest.mark.parametrize(

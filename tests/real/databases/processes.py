@@ -12,7 +12,7 @@ from threading import Thread
 from typing import Any, TypeVar
 
 from facesearch.config import Settings
-from facesearch.databases import SQLImageDatabase, open_image_database
+from facesearch.databases import SQLImageDatabase, migrate, open_image_database
 from facesearch.errors import ModelMismatch
 from tests.contracts.image_database import MODEL, new_face
 
@@ -84,6 +84,15 @@ def prepare(connection: Connection, settings: Settings) -> None:
     database.close()
 
 
+def at_version(settings: Settings, version: str) -> SQLImageDatabase:
+    """The database of the settings with the tables of an older version of the program, and its verbs."""
+    database = opened(settings)
+    with database._migrating() as sql:
+        migrate.upgrade(sql, version)
+    database._tables.clear()
+    return database
+
+
 def add(connection: Connection, settings: Settings, calls: int, name: str) -> None:
     """Add one to three faces a call, and tell their ids after each."""
     database = opened(settings)
@@ -93,6 +102,22 @@ def add(connection: Connection, settings: Settings, calls: int, name: str) -> No
         faces = [new_face(person_name=f"{name} {n}")] * (n % 3 + 1)
         connection.send(database.add_faces(faces, MODEL))
     connection.send("done")
+    database.close()
+
+
+def add_and_remove(connection: Connection, settings: Settings, calls: int, name: str) -> None:
+    """Add three faces a call and remove two that this process added before; tell both after each call."""
+    database = opened(settings)
+    connection.send("ready")
+    connection.recv()
+    own: list[int] = []
+    for n in range(calls):
+        added = database.add_faces([new_face(person_name=f"{name} {n % 5}")] * 3, MODEL)
+        own += added
+        connection.send(("added", added))
+        gone, own = own[:2], own[2:]
+        connection.send(("removed", database.delete_faces(gone)))
+    connection.send(("done", []))
     database.close()
 
 

@@ -44,6 +44,7 @@ def assert_away(database: ImageDatabase) -> None:
         database.gallery_model,
         lambda: database.get_faces([1]),
         lambda: database.add_faces([new_face()], MODEL),
+        lambda: database.delete_faces([1]),
         lambda: all_changes(database),
     ]
     for call in calls:

@@ -10,6 +10,7 @@ from sqlalchemy import text
 
 from facesearch.config import Settings
 from facesearch.databases import SQLImageDatabase, open_image_database
+from facesearch.databases.tables import SCHEMA_VERSION
 from facesearch.errors import Conflict, ForeignTable
 from tests.contracts.image_database import MODEL, all_changes, new_face
 from tests.real.databases.processes import opened
@@ -40,6 +41,7 @@ def test_a_table_of_an_older_program_is_refused_and_left_alone(
         database.newest_change,
         database.gallery_model,
         lambda: database.add_faces([new_face()], MODEL),
+        lambda: database.delete_faces([1]),
         lambda: database.get_faces([1]),
         lambda: next(database.changes_after(0, MODEL)),
     ]
@@ -59,7 +61,7 @@ def test_a_table_of_an_older_program_is_refused_and_left_alone(
 def test_tables_of_a_newer_version_are_refused(database_settings: Settings) -> None:
     database = opened(database_settings)
     database.prepare()
-    database.update("FACESEARCH_VERSION", {"version_num": "9999"}, {"version_num": "0001"})
+    database.update("FACESEARCH_VERSION", {"version_num": "9999"}, {"version_num": SCHEMA_VERSION})
     database.close()
     database = opened(database_settings)
     with pytest.raises(Conflict, match="newer"):
@@ -135,6 +137,14 @@ def test_a_face_added_inside_a_transaction_goes_with_it(database_settings: Setti
     assert database.newest_change() == 0
     assert database.add_faces([new_face()], MODEL)
     assert [change.number for change in all_changes(database)] == [1]
+    database.close()
+
+
+def test_changes_are_read_inside_the_transaction_that_made_them(database_settings: Settings) -> None:
+    database = opened(database_settings)
+    with database.transaction():
+        ids = [i for _ in range(2) for i in database.add_faces([new_face([0.0])] * 3_000, MODEL)]
+        assert [change.face_id for change in all_changes(database)] == ids
     database.close()
 
 

@@ -21,28 +21,46 @@ def test_a_number_that_overflows_float32_is_refused() -> None:
         vector_of(np.array([1e300]))
 
 
+def entry(vector: bytes | None = bytes(8), dimension: int | None = 2, number: int = 1) -> tuple[Any, ...]:
+    return (number, 7, 3, dimension, vector)
+
+
 def test_changes_are_read_only_float32() -> None:
-    row = {"change_number": 1, "id": 7, "dimension": 2, "vector": bytes.fromhex("0000803f 000000c0")}
-    [change] = changes_of([row])
+    [change] = changes_of([entry(bytes.fromhex("0000803f 000000c0"))])
+    assert change.embedding is not None
     assert change.embedding.tolist() == [1.0, -2.0]
     assert change.embedding.dtype == np.float32
     assert not change.embedding.flags.writeable
+    assert (change.number, change.face_id, change.person) == (1, 7, 3)
+
+
+def test_removals_keep_their_place_among_additions() -> None:
+    gone = [entry(None, None, number) for number in (2, 4)]
+    changes = changes_of([entry(), gone[0], entry(number=3), gone[1]])
+    assert [(c.number, c.embedding is None) for c in changes] == [
+        (1, False),
+        (2, True),
+        (3, False),
+        (4, True),
+    ]
+    assert [change.embedding for change in changes_of(gone)] == [None, None]
+    assert changes_of([]) == []
 
 
 @pytest.mark.parametrize(
-    "damage", [{"vector": b"1234567"}, {"vector": b""}, {"dimension": 3}, {"dimension": 1}]
+    "damaged",
+    [entry(b"1234567"), entry(b""), entry(dimension=3), entry(dimension=1)],
 )
-def test_a_vector_of_a_wrong_length_is_an_error(damage: dict[str, Any]) -> None:
-    good = {"change_number": 1, "id": 7, "dimension": 2, "vector": bytes(8)}
-    for rows in ([good, good | damage], [good | damage], [good | damage, good]):
+def test_a_vector_of_a_wrong_length_is_an_error(damaged: tuple[Any, ...]) -> None:
+    good, gone = entry(), entry(None, None)
+    for rows in ([good, damaged], [damaged], [damaged, good], [gone, damaged, good]):
         with pytest.raises(Conflict):
             changes_of(rows)
 
 
 def test_damage_that_keeps_the_total_length_is_an_error() -> None:
-    good = {"change_number": 1, "id": 7, "dimension": 2, "vector": bytes(8)}
     with pytest.raises(Conflict):
-        changes_of([good | {"vector": bytes(4)}, good | {"vector": bytes(12)}])
+        changes_of([entry(bytes(4)), entry(bytes(12))])
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,30 @@ class TestExactIndexInSlicesAndSmallBlocks(FaceIndexContract):
             yield fresh
 
 
+class TestExactIndexWithFirstStage(FaceIndexContract):
+    @pytest.fixture
+    def make(self) -> Iterator[Make]:
+        with tempfile.TemporaryDirectory() as folder:
+
+            def fresh(dimension: int) -> FaceIndex:
+                directory = Path(tempfile.mkdtemp(dir=folder))
+                return ExactIndex(directory, MODEL, dimension, InlinePool(), 0, block_rows=512, fit_from=30)
+
+            yield fresh
+
+
+class TestExactIndexWithFirstStageInSlices(FaceIndexContract):
+    @pytest.fixture
+    def make(self) -> Iterator[Make]:
+        with tempfile.TemporaryDirectory() as folder:
+
+            def fresh(dimension: int) -> FaceIndex:
+                directory = Path(tempfile.mkdtemp(dir=folder))
+                return ExactIndex(directory, MODEL, dimension, TwoSlicesPool(), 0, block_rows=100, fit_from=2)
+
+            yield fresh
+
+
 @pytest.fixture
 def history() -> FaceHistory:
     history = FaceHistory()
@@ -192,14 +216,15 @@ def test_a_build_that_breaks_off_goes_on_where_it_was(tmp_path: Path, history: F
 def test_many_markers_are_cleared_away(
     tmp_path: Path, history: FaceHistory, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("facesearch.search.following._MARKERS_TO_SPARE", 3)
+    monkeypatch.setattr("facesearch.search.matrix._SPARE_ROWS", 3)
     history.forget_after(1)
     index = make(tmp_path)
-    with caplog.at_level(logging.WARNING):
+    with caplog.at_level(logging.INFO):
         for seed in range(7):
             history.add(draw(1, seed), model_id="another")
             index.catch_up(history)
-    assert "markers" in caplog.text
+    assert "tidy" not in caplog.text
+    assert file_of(tmp_path).stat().st_size < 20_000
     assert index.search(draw(1, 9), 5, 2.0) == history.nearest(draw(1, 9), 5, 2.0)
 
 

@@ -84,7 +84,7 @@ def test_no_score_of_a_row_within_the_limit_lies_below_the_threshold() -> None:
         wide = probe.astype(np.float64)
         square = float((wide * wide).sum())
         for score, distance in zip(scores, exact_distances(vectors, wide), strict=True):
-            state = module._Probe(wide, square, math.sqrt(square), TopK(1, float(distance)))
+            state = module._Probe(probe, wide, square, math.sqrt(square), TopK(1, float(distance)))
             assert score >= module._threshold(float(rows.squares.max()), dimension, state)
 
 

@@ -1,4 +1,5 @@
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -6,24 +7,30 @@ import pytest
 
 from facesearch.errors import Unavailable
 from facesearch.search.layout import FACE
-from facesearch.search.matrix import SharedMatrix, make_records
+from facesearch.search.matrix import SharedMatrix
 from facesearch.search.scan import scan
 from facesearch.search.slices import Slice, scan_slice
 
 ROWS = np.random.default_rng(1).standard_normal((200, 4)).astype(np.float32)
 
 
+def append(matrix: SharedMatrix, first: int, last: int) -> None:
+    numbers = range(first, last + 1)
+    matrix.append(matrix.make_records(numbers, numbers, FACE, ROWS[first - 1 : last]))
+
+
 @pytest.fixture
 def matrix(tmp_path: Path) -> SharedMatrix:
     matrix = SharedMatrix(tmp_path / "model.matrix", "model", 4, 32)
     matrix.reset("database")
-    matrix.append(make_records(list(range(1, 101)), list(range(1, 101)), FACE, ROWS[:100]))
+    append(matrix, 1, 100)
     return matrix
 
 
 def part(matrix: SharedMatrix, first: int, last: int) -> Slice:
     generation = matrix.snapshot().file.header.generation
-    wanted = Slice(matrix.path, generation, first, last, ROWS[:2], 10, 5.0)
+    bits = np.packbits(np.ones(last - first, bool))
+    wanted = Slice(matrix.path, generation, first, last, ROWS[:2], 10, 5.0, bits)
     copy: Slice = pickle.loads(pickle.dumps(wanted))
     return copy
 
@@ -35,7 +42,7 @@ def test_a_slice_answers_for_its_rows_alone(matrix: SharedMatrix) -> None:
 
 def test_a_file_that_has_grown_is_mapped_anew(matrix: SharedMatrix) -> None:
     scan_slice(part(matrix, 0, 100))
-    matrix.append(make_records(list(range(101, 201)), list(range(101, 201)), FACE, ROWS[100:]))
+    append(matrix, 101, 200)
     assert scan_slice(part(matrix, 150, 200)) == scan(matrix.snapshot().rows(150, 200), ROWS[:2], 10, 5.0)
 
 
@@ -43,7 +50,7 @@ def test_a_file_that_was_replaced_cut_or_deleted_is_refused(matrix: SharedMatrix
     older = part(matrix, 0, 100)
     scan_slice(older)
     matrix.reset("database")
-    matrix.append(make_records([1], [1], FACE, ROWS[:1]))
+    append(matrix, 1, 1)
     assert scan_slice(older), "what is mapped stays readable"
     newer = part(matrix, 0, 1)
     assert scan_slice(newer)[0] == [(0.0, 1)]
@@ -54,3 +61,10 @@ def test_a_file_that_was_replaced_cut_or_deleted_is_refused(matrix: SharedMatrix
     scan_slice(newer)
     with pytest.raises(Unavailable):
         scan_slice(older)
+
+
+def test_rows_that_are_not_wanted_are_not_found(matrix: SharedMatrix) -> None:
+    rows = np.arange(30, 70) % 3 == 0
+    wanted = replace(part(matrix, 30, 70), wanted=np.packbits(rows), k=100)
+    ids = {face_id for _, face_id in scan_slice(wanted)[0]}
+    assert ids == {place + 1 for place in range(30, 70) if place % 3 == 0}

@@ -14,7 +14,7 @@ pairs = st.lists(
 )
 
 
-@given(pairs, st.integers(1, 8), st.sampled_from([0.0, 0.5, math.inf]))
+@given(pairs, st.integers(1, 20), st.sampled_from([0.0, 0.5, math.inf]))
 def test_keeps_what_sorting_all_would_keep(
     offered: list[tuple[float, int]], k: int, tolerance: float
 ) -> None:

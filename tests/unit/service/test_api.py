@@ -43,6 +43,7 @@ class Parts:
     encoder: FakeKinds = field(default_factory=FakeKinds)
     pool: WorkerPool = field(default_factory=LosingPool)
     quality: QualitySettings = field(default_factory=QualitySettings)
+    answers_stale: bool = True
 
     def make(self) -> AGTAPI:
         return AGTAPI(
@@ -54,6 +55,7 @@ class Parts:
             encode_photos=EncodePhotos(open_image, lambda: self.encoder),
             limits=LimitSettings(),
             quality=self.quality,
+            answers_stale=self.answers_stale,
         )
 
 
@@ -131,8 +133,20 @@ def test_a_start_without_the_database_goes_on_and_recovers(caplog: pytest.LogCap
         api.add_face(b"notes", "a.png")
     database.away = None
     added = api.add_face(PHOTOS.person, "Ada_0001.png")
-    (face,) = api.search_faces(PHOTOS.person, "a.png", 1, 0.0)
+    (face,) = api.search_faces(PHOTOS.person, "a.png", 1, 0.0).faces
     assert [match.face_id for match in face.matches] == [added.id]
+
+
+def test_where_no_stale_answers_are_wanted_there_are_none() -> None:
+    database = FakeImageDatabase()
+    api = opened(database=database, answers_stale=False)
+    api.add_face(PHOTOS.person, "Ada_0001.png")
+    live = api.search_faces(PHOTOS.person, "a.png", 1, None)
+    database.away = DatabaseUnavailable()
+    with pytest.raises(DatabaseUnavailable):
+        api.search_faces(PHOTOS.person, "a.png", 1, None)
+    database.away = None
+    assert api.search_faces(PHOTOS.person, "a.png", 1, None) == live
 
 
 def test_a_start_on_another_programs_table_fails() -> None:
@@ -163,7 +177,7 @@ def test_a_match_that_is_gone_by_the_answer_is_left_out() -> None:
 
     api = opened(database=Forgetful())
     ids = [api.add_face(PHOTOS.person, "a.png").id for _ in range(2)]
-    (face,) = api.search_faces(PHOTOS.person, "a.png", 5, None)
+    (face,) = api.search_faces(PHOTOS.person, "a.png", 5, None).faces
     assert [match.face_id for match in face.matches] == ids[1:]
 
 

@@ -70,6 +70,7 @@ def test_each_face_is_stored_under_its_own_name() -> None:
     assert [stored[file.id or 0].person_name for file in report.files] == [f"Person{at}" for at in range(11)]
     for batch in database.changes_after(0, COLOURS):
         for change in batch:
+            assert change.embedding is not None
             shade = round(float(change.embedding[0]) * 255)
             assert stored[change.face_id].person_name == f"Person{shade}"
 

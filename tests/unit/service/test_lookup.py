@@ -1,0 +1,143 @@
+import logging
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+
+import pytest
+
+from facesearch.errors import DatabaseUnavailable, Unavailable
+from facesearch.interfaces import ImageDatabase
+from facesearch.records import SearchResult, StoredFace
+from facesearch.service.lookup import Lookup
+from tests.contracts.api import vector
+from tests.fakes import FakeImageDatabase, FakeIndex
+
+MODEL = "model"
+PROBE = vector(3).face
+
+
+class Clock:
+    """Seconds as a test sets them."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class SlowDatabase(FakeImageDatabase):
+    """Once `is_hanging`, lets each call wait until `answer` is set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_hanging = False
+        self.asked, self.answer = Event(), Event()
+
+    def ping(self) -> None:
+        if self.is_hanging:
+            self.asked.set()
+            assert self.answer.wait(30)
+        super().ping()
+
+
+@pytest.fixture
+def index() -> FakeIndex:
+    return FakeIndex(MODEL, 3)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def names(result: SearchResult) -> list[str | None]:
+    return [match.person_name for match in result.faces[0].matches]
+
+
+def test_the_seconds_count_from_the_question_after_which_the_copy_was_last_level(
+    index: FakeIndex, clock: Clock
+) -> None:
+    database = FakeImageDatabase()
+    database.add_faces([vector(3, "Ana")], MODEL)
+    lookup = Lookup(database, True, clock)
+    lookup.search(index, [PROBE], 1, 0.0)
+    clock.now = 110.0
+    assert lookup.search(index, [PROBE], 1, 0.0).stale_s is None
+    database.away = DatabaseUnavailable()
+    for clock.now, seconds in ((112.5, 2.5), (140.0, 30.0)):
+        result = lookup.search(index, [PROBE], 1, 0.0)
+        assert (result.stale_s, names(result)) == (seconds, [None])
+    database.away = None
+    assert names(lookup.search(index, [PROBE], 1, 0.0)) == ["Ana"]
+
+
+def test_a_database_lost_between_the_search_and_the_names_makes_a_stale_answer(
+    index: FakeIndex, clock: Clock
+) -> None:
+    class Nameless(FakeImageDatabase):
+        def get_faces(self, ids: Sequence[int]) -> dict[int, StoredFace]:
+            raise DatabaseUnavailable
+
+    database = Nameless()
+    [face_id] = database.add_faces([vector(3)], MODEL)
+    result = Lookup(database, True, clock).search(index, [PROBE], 1, 0.0)
+    assert (result.stale_s, result.faces[0].matches[0].face_id, names(result)) == (0.0, face_id, [None])
+    with pytest.raises(DatabaseUnavailable):
+        Lookup(database, False, clock).search(index, [PROBE], 1, 0.0)
+
+
+def test_while_one_thread_waits_for_the_database_the_others_are_answered(index: FakeIndex) -> None:
+    database = SlowDatabase()
+    database.add_faces([vector(3)], MODEL)
+    lookup = Lookup(database, True)
+    lookup.search(index, [PROBE], 1, 0.0)
+    database.away = DatabaseUnavailable()
+    lookup.search(index, [PROBE], 1, 0.0)
+    database.is_hanging = True
+    with ThreadPoolExecutor(1) as other:
+        waiting = other.submit(lookup.search, index, [PROBE], 1, 0.0)
+        assert database.asked.wait(30)
+        assert names(lookup.search(index, [PROBE], 1, 0.0)) == [None]
+        assert not waiting.done()
+        database.away, database.is_hanging = None, False
+        database.answer.set()
+        assert waiting.result(30).stale_s is None
+    assert lookup.search(index, [PROBE], 1, 0.0).stale_s is None
+
+
+def test_going_away_and_coming_back_are_logged_once_each(
+    index: FakeIndex, caplog: pytest.LogCaptureFixture
+) -> None:
+    database = FakeImageDatabase()
+    lookup = Lookup(database, True)
+    with caplog.at_level(logging.INFO):
+        lookup.search(index, [PROBE], 1, 0.0)
+        database.away = DatabaseUnavailable("The server is gone.")
+        for _ in range(3):
+            lookup.search(index, [PROBE], 1, 0.0)
+        database.away = None
+        for _ in range(3):
+            lookup.search(index, [PROBE], 1, 0.0)
+    assert [(record.levelname, record.message.split(".")[0]) for record in caplog.records] == [
+        ("WARNING", "The server is gone"),
+        ("INFO", "The database answers again"),
+    ]
+    assert [record for record in caplog.records if record.exc_info] == []
+
+
+def test_an_index_that_cannot_be_used_is_no_database_that_is_away(index: FakeIndex) -> None:
+    class Broken(FakeIndex):
+        is_broken = False
+
+        def catch_up(self, database: ImageDatabase) -> None:
+            if self.is_broken:
+                raise Unavailable
+            super().catch_up(database)
+
+    broken = Broken(MODEL, 3)
+    lookup = Lookup(FakeImageDatabase(), True)
+    lookup.search(broken, [PROBE], 1, 0.0)
+    broken.is_broken = True
+    with pytest.raises(Unavailable):
+        lookup.search(broken, [PROBE], 1, 0.0)
