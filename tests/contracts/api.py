@@ -325,7 +325,7 @@ class APIContract(ABC):
         again = api.add_face(photos.person_again, "Ada_0002.png")
         bulk = api.add_faces_in_bulk(zipped({"Bo_0001.png": photos.other})).files[0].id
         assert bulk is not None
-        (face,) = api.search_faces(photos.other, "a.png", 1, None)
+        (face,) = api.search_faces(photos.other, "a.png", 1, None).faces
         assert [match.face_id for match in face.matches] == [bulk]
         assert database.gallery_model() == models.second
         assert {api.get_face_info(i).model_id for i in (added.id, again.id, bulk)} == {models.second}

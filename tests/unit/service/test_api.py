@@ -107,9 +107,9 @@ def test_the_tolerance_that_counts_is_that_of_the_gallerys_model(
     api = opened(database=database, encoder=FakeKinds(configured))
     between = photo(((100 + 50, 0, 0), 9))  # 0.196 away, between the two tolerances
     beyond = photo(((100 + 70, 0, 0), 9))  # 0.275 away
-    (face,) = api.search_faces(between, "a.png", 1, None)
+    (face,) = api.search_faces(between, "a.png", 1, None).faces
     assert [match.face_id for match in face.matches] == found
-    assert api.search_faces(beyond, "a.png", 1, None)[0].matches == ()
+    assert api.search_faces(beyond, "a.png", 1, None).faces[0].matches == ()
 
 
 def test_a_start_without_the_database_goes_on_and_recovers(caplog: pytest.LogCaptureFixture) -> None:
