@@ -3,8 +3,9 @@
 Fills the SQLite database of a service with faces whose vectors are drawn with the mean and the covariance
 of real ones (gallery.csv of the labelled photos), starts the service, lets its first search build the copy,
 and sends photos of LFW from threads of two processes, each with its own connection and the next photo as
-soon as the last is answered. Each figure is of the requests that were answered within the measured time,
-after some seconds of the same load. With few faces the same run tells what encoding costs.
+soon as the last is answered. Each figure is of the requests that began within the measured time, after some
+seconds of the same load; what the service and the clients had of the cores is printed beside it. With few
+faces the same run tells what encoding costs.
 
     python3 -m benchmarks.serve [--faces 1000000] [--seconds 20] [--clients 16] [--workers 4]
 """
@@ -14,6 +15,7 @@ import os
 os.environ.update({"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"})
 
 import argparse
+import contextlib
 import multiprocessing
 import sys
 import tempfile
@@ -46,7 +48,7 @@ K = 5
 BATCH = 10_000
 FACES_A_PERSON = 4
 CLIENT_PROCESSES = 2
-WARM_UP_S = 6.0  # two processes start, each worker maps the copy, the pool starts
+WARM_UP_S = 12.0  # the clients start, each worker checks the whole copy once, the pools start
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class Share:
 
 @dataclass(frozen=True)
 class Answered:
-    """A request that was answered in the measured time."""
+    """A request that began in the measured time."""
 
     path: str
     seconds: float
@@ -85,7 +87,7 @@ def send(share: Share) -> tuple[list[Answered], float]:
                 query = {"k": K} if path == SEARCH else {}
                 answer = connection.post(path, params=query, files={"file": photo})
                 ended = time.monotonic()
-                if share.start <= ended <= share.end:
+                if begun >= share.start:
                     answers.append(Answered(path, ended - begun, answer.status_code))
         return answers
 
@@ -110,9 +112,25 @@ def under_load(
         )
         for at in range(min(CLIENT_PROCESSES, len(paths)))
     ]
+    begun, cpu_s = time.monotonic(), cpu_seconds(server)
     results = pool.map(send, shares, chunksize=1)
-    print(f"the clients took {sum(busy for _, busy in results):.2f} of a core", flush=True)
+    service = (cpu_seconds(server) - cpu_s) / (time.monotonic() - begun)
+    clients = sum(busy for _, busy in results)
+    print(
+        f"cores in use: service {service:.2f}, clients {clients:.2f}; load {os.getloadavg()[0]:.1f}",
+        flush=True,
+    )
     return [answer for answers, _ in results for answer in answers]
+
+
+def cpu_seconds(server: Server) -> float:
+    """User and system time of all processes of the service, from the fields 14 and 15 of /proc/PID/stat."""
+    ticks = 0
+    for pid in server.processes():
+        with contextlib.suppress(OSError):
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def row(title: str, clients: int, answers: Sequence[Answered], seconds: float) -> str:

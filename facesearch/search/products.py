@@ -9,16 +9,15 @@ from numpy.typing import NDArray
 
 _log = logging.getLogger(__name__)
 
-_COLUMNS = 16
-"""How many columns the processor's matrix unit works on at a time, used or not."""
+_MATRIX_UNITS = ("sapphireamx", "graniteamx")
 
 
 class CodeProducts:
     """Products of some probes' codes with blocks of rows; lives as long as one search, in one thread.
 
-    A product with one column leaves fifteen of sixteen columns of the matrix unit empty. So rows are
-    taken together where there are few probes: a group of g rows of c codes is read as one row of g c,
-    and each probe stands in g columns, one for each place in the group, with zeros elsewhere.
+    The kernels work on 4 columns at a time, or on 16 in a processor's matrix unit, used or not. So rows
+    are taken together where there are few probes: a group of g rows of c codes is read as one row of
+    g c, and each probe stands in g columns, one for each place in the group, with zeros elsewhere.
 
     Args:
         probes: int8 (m, c).
@@ -27,7 +26,7 @@ class CodeProducts:
     def __init__(self, probes: NDArray[np.int8]) -> None:
         self._probes = np.ascontiguousarray(probes)
         self._packed: dict[int, Any] = {}
-        self._kernel = load_kernel()
+        self._kernel, self._columns = load_kernel()
 
     def of(self, codes: NDArray[np.int8], rows: int) -> NDArray[np.int32]:
         """Return int32 (rows, m), which may be written to.
@@ -48,7 +47,7 @@ class CodeProducts:
 
     def _group(self, codes: NDArray[np.int8], rows: int) -> int:
         """How many rows are taken together: as many as fill the columns and lie in the array."""
-        group = max(1, _COLUMNS // len(self._probes))
+        group = max(1, self._columns // len(self._probes))
         while group & (group - 1):
             group &= group - 1
         while -(-rows // group) * group > len(codes):
@@ -64,17 +63,22 @@ class CodeProducts:
 
 
 @lru_cache(maxsize=1)
-def load_kernel() -> Any:
-    """The library with products of 8-bit integers, None where it is missing or miscalculates here."""
+def load_kernel() -> tuple[Any, int]:
+    """The library with products of 8-bit integers, and on how many columns it works at a time.
+
+    None in its place where it is missing, miscalculates, or has no kernel for this processor: its
+    portable one is slower than products of whole vectors.
+    """
     try:
         import numkong  # noqa: PLC0415  # a service without it still answers
     except ImportError:
         _log.warning("numkong cannot be loaded; searches read whole vectors.")
-        return None
+        return None, 1
+    kernels = {name for name, is_here in numkong.get_capabilities().items() if is_here}
     rows = (np.arange(64 * 64) * 37 % 255 - 127).astype(np.int8).reshape(64, 64)
     expected = rows.astype(np.int32) @ rows[:3].astype(np.int32).T
     found = np.asarray(numkong.dots_packed(rows, numkong.dots_pack(np.ascontiguousarray(rows[:3]))))
-    if found.dtype != np.int32 or not np.array_equal(found, expected):
-        _log.warning("numkong miscalculates on this processor; searches read whole vectors.")
-        return None
-    return numkong
+    if found.dtype != np.int32 or not np.array_equal(found, expected) or kernels <= {"serial"}:
+        _log.warning("numkong is of no use on this processor; searches read whole vectors.")
+        return None, 1
+    return numkong, 16 if kernels & set(_MATRIX_UNITS) else 4

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facesearch.search.codes import Encoder
-from facesearch.search.products import CodeProducts
+from facesearch.search.products import CodeProducts, load_kernel
 from facesearch.search.topk import TopK
 
 _EXACT_NUMBERS = 1 << 16  # float64 numbers in one temporary array of `exact_distances`: 512 KiB
@@ -126,7 +126,7 @@ class _Scan:
 
     def __init__(self, states: Sequence[_Probe], encoder: Encoder | None) -> None:
         self._states = states
-        self._encoder = encoder
+        self._encoder = encoder if load_kernel()[0] is not None else None
         self._products: dict[tuple[int, ...], CodeProducts] = {}
         if encoder is not None:
             self._codes, halves, errors = encoder.encode(np.stack([state.single for state in states]))

@@ -12,10 +12,11 @@ def codes(rows: int, seed: int) -> NDArray[np.int8]:
     return np.random.default_rng(seed).integers(-127, 128, (rows, 64), dtype=np.int8)
 
 
-@pytest.fixture(params=["numkong", "numpy"])
+@pytest.fixture(params=["numpy", 4, 16])
 def _kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    if request.param == "numpy":
-        monkeypatch.setattr(products, "load_kernel", lambda: None)
+    kernel, _ = load_kernel()
+    found = (None, 1) if request.param == "numpy" else (kernel, request.param)
+    monkeypatch.setattr(products, "load_kernel", lambda: found)
 
 
 @pytest.mark.usefixtures("_kernel")
@@ -36,6 +37,10 @@ def test_products_are_the_integers_themselves(probes: int, rows: int, there: int
 def test_a_kernel_that_is_missing_or_miscalculates_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     class Wrong:
         @staticmethod
+        def get_capabilities() -> dict[str, bool]:
+            return {"serial": True, "haswell": True}
+
+        @staticmethod
         def dots_pack(_: object) -> None:
             return None
 
@@ -46,7 +51,9 @@ def test_a_kernel_that_is_missing_or_miscalculates_is_not_used(monkeypatch: pyte
     for broken in (None, Wrong()):
         load_kernel.cache_clear()
         monkeypatch.setitem(sys.modules, "numkong", broken)
-        assert load_kernel() is None
+        assert load_kernel() == (None, 1)
     monkeypatch.undo()
     load_kernel.cache_clear()
-    assert load_kernel() is not None
+    kernel, columns = load_kernel()
+    assert kernel is not None
+    assert columns in (4, 16)
