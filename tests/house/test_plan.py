@@ -105,7 +105,8 @@ def test_no_file_names_a_machine_of_ours() -> None:
     The classes of one letter keep this line from naming what it looks for.
     """
     foreign = re.compile(
-        rb"py[p]i\.org|python[h]osted|deb\.[d]ebian\.org|npm[j]s\.(org|com)|/home/[a-z]|/[r]oot/|[\"' (=]/[w]ork/"
+        rb"py[p]i\.org|python[h]osted|deb\.[d]ebian\.org|npm[j]s\.(org|com)"
+        rb"|/home/[a-z]|/[r]oot/|[\"' (=]/[w]ork/"
     )
     git = shutil.which("git")
     if git is None:
