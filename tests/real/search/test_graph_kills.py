@@ -16,7 +16,7 @@ from tests.contracts.face_index import DIMENSION, draw
 
 ROOT = Path(__file__).resolve().parents[3]
 ROWS = 20_000
-ROUNDS = 5
+ROUNDS = 3
 BUILD = """
 import sys
 from pathlib import Path
