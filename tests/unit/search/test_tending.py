@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from facesearch.records import FaceFilter
 from facesearch.search import HNSWIndex, tending
 from facesearch.search.graph import GraphBuilder, GraphFile
 from facesearch.search.locking import exclusive_lock
@@ -122,10 +123,24 @@ def test_a_copy_that_was_deleted_or_tidied_keeps_the_graph(
     assert matrix.stat().st_ino != inode, "the copy was not tidied"
     confirm(index, history)
     assert covered(index) == 1500 - 360
+    first_left = draw(1500, 1)[360:361]  # beside it in the matrix lay what is gone
+    assert index.search(first_left, 20, 2.0) == history.nearest(first_left, 20, 2.0)
     matrix.unlink()
     index.catch_up(history)
     confirm(index, history)
     assert (covered(index), sum(added)) == (1500 - 360, 1500)
+
+
+def test_a_graph_that_lies_over_another_file_is_not_asked(
+    tmp_path: Path, history: FaceHistory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = make(tmp_path)
+    index.catch_up(history)
+    monkeypatch.setattr("facesearch.search.matrix._SPARE_ROWS", 0)
+    monkeypatch.setattr(tending.GraphTender, "look", lambda *_: None)
+    history.remove(range(1, 761))
+    index.catch_up(history)
+    confirm(index, history)
 
 
 def test_a_graph_with_many_faces_that_have_gone_is_built_anew(
@@ -275,6 +290,30 @@ def test_faces_that_codes_cannot_tell_are_found_beside_the_graph(tmp_path: Path,
     far = draw(1, 99) + np.float32(30)
     assert index.search(far, 3, 2.0) == history.nearest(far, 3, 2.0)
     assert len(index.search(far, 3, 2.0)[0]) == 3
+
+
+def test_faces_that_codes_cannot_tell_are_filtered_and_removed_as_others_are(
+    tmp_path: Path, added: list[int]
+) -> None:
+    rows = draw(1500, 1)
+    probe = rows[:1].copy()
+    probe[0, 0] = 0.74
+    rows[3:6] = probe
+    rows[3:6, 0] += np.array([0.06, 0.12, 0.18], np.float32)
+    history = FaceHistory()
+    history.add(rows, persons=[at % 2 for at in range(1500)])
+    index = make(tmp_path)
+    for _ in range(2):
+        index.catch_up(history)
+        view = index._tender.view
+        assert view is not None
+        assert view.odd.tolist() == [3, 4, 5]
+        assert view.graph.quantiser.encode(probe)[1].all()
+        for only in (None, FaceFilter(persons=frozenset({1}))):
+            expected = history.nearest(probe, 60, 2.0, only=only)
+            assert {match.face_id for match in expected[0]} & {4, 5, 6}
+            assert index.search(probe, 60, 2.0, only) == expected
+        history.remove([4])
 
 
 def test_a_gallery_that_codes_cannot_tell_at_all_is_scanned(tmp_path: Path) -> None:
