@@ -299,7 +299,7 @@ def test_faces_that_codes_cannot_tell_are_filtered_and_removed_as_others_are(
     probe = rows[:1].copy()
     probe[0, 0] = 0.74
     rows[3:6] = probe
-    rows[3:6, 0] += np.array([0.06, 0.12, 0.18], np.float32)
+    rows[3:6, 0] += np.array([0.12, 0.18, 0.24], np.float32)
     history = FaceHistory()
     history.add(rows, persons=[at % 2 for at in range(1500)])
     index = make(tmp_path)
