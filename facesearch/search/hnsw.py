@@ -6,6 +6,7 @@ distance is right and no removed face is found; what a graph may do is miss a fa
 """
 
 import logging
+from copy import copy
 from pathlib import Path
 
 import numpy as np
@@ -79,20 +80,12 @@ class HNSWIndex(FaceIndex):
             lock_wait_s=lock_wait_s,
         )
         self._expansion = expansion
-        self._graph_from = graph_from
-        self._on_the_side = on_the_side
-        self._tend()
-
-    def _tend(self) -> None:
-        matrix = self._exact.matrix
-        path = matrix.path.with_suffix(".graph")
-        self._tender = GraphTender(matrix, path, self._graph_from, self._on_the_side)
+        self._tender = GraphTender(self._exact.matrix, graph_from, on_the_side)
 
     def for_model(self, model_id: str, dimension: int) -> "HNSWIndex":
-        other = object.__new__(HNSWIndex)
-        other.__dict__.update(self.__dict__)
+        other = copy(self)
         other._exact = self._exact.for_model(model_id, dimension)
-        other._tend()
+        other._tender = self._tender.for_matrix(other._exact.matrix)
         return other
 
     def catch_up(self, database: ImageDatabase) -> None:

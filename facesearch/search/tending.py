@@ -5,7 +5,6 @@ import os
 import threading
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,29 +96,32 @@ def present(snapshot: Snapshot, places: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 class GraphTender:
-    """Sees to it that there is a graph; lives as long as its process.
+    """Sees to it that there is a graph beside the matrix; lives as long as its process.
 
     Any thread may read `view` and call `look`; one thread of one process of the host builds, while the
     others go on with the graph that is there. Building stops soon after `close`, or when the main
     thread has ended; what was published stays, and the next build goes on from there.
 
     Args:
-        path: where the graph lies.
         graph_from: from how many faces on there is one.
         on_the_side: whether a thread of its own builds, or `look` itself.
     """
 
-    def __init__(self, matrix: SharedMatrix, path: Path, graph_from: int, on_the_side: bool) -> None:
+    def __init__(self, matrix: SharedMatrix, graph_from: int, on_the_side: bool) -> None:
         self.view: View | None = None
         self._matrix = matrix
-        self._path = path
-        self._lock_path = path.with_name(f"{path.name}.lock")
+        self._path = matrix.path.with_suffix(".graph")
+        self._lock_path = self._path.with_name(f"{self._path.name}.lock")
         self._graph_from = graph_from
         self._on_the_side = on_the_side
         self._mutex = threading.Lock()
         self._thread: threading.Thread | None = None
         self._rests_until = 0.0
         self._closed = threading.Event()
+
+    def for_matrix(self, matrix: SharedMatrix) -> "GraphTender":
+        """Return a tender of the same kind for another model's matrix."""
+        return GraphTender(matrix, self._graph_from, self._on_the_side)
 
     def look(self, snapshot: Snapshot) -> None:
         """Where the graph is not as it should be for these rows, do something about it."""
@@ -179,14 +181,17 @@ class GraphTender:
         return self.view
 
     def _laid(self) -> View:
+        """Return the graph that is there, laid over the matrix that is there.
+
+        Raises:
+            Missing, Damaged: there is none that can be used.
+        """
         held = self.view
-        is_same = held is not None and held.graph.identity == identity_of(self._path)
-        graph = (
-            held.graph
-            if held is not None and is_same
-            else GraphFile(self._path, self._matrix.model_id, self._matrix.dimension)
-        )
-        return View.of(graph, self._rows())
+        if held is None or held.graph.identity != identity_of(self._path) or held.graph.is_cut():
+            graph = GraphFile(self._path, self._matrix.model_id, self._matrix.dimension)
+            return View.of(graph, self._rows())
+        rows = self._rows()
+        return held if held.covers(rows) else View.of(held.graph, rows)
 
     def _rows(self) -> Snapshot:
         """What is published now.
