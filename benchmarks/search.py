@@ -30,7 +30,7 @@ from facesearch.config import EncoderSettings, LimitSettings
 from facesearch.encoders import AGTEncoder
 from facesearch.images import AGTImage
 from facesearch.interfaces import WorkerPool
-from facesearch.records import FaceChange, FaceFilter
+from facesearch.records import FaceChanges, FaceFilter
 from facesearch.search import ExactIndex
 from facesearch.workers import InlinePool, ProcessPool
 from tests.contracts.face_history import FaceHistory
@@ -53,10 +53,11 @@ class Gallery(FaceHistory):
         self.vectors = vectors
         self.newest = len(vectors)
 
-    def changes_after(self, number: int, model_id: str) -> Iterator[list[FaceChange]]:
+    def changes_after(self, number: int, model_id: str) -> Iterator[FaceChanges]:
         for first in range(number, self.newest, self.batch):
             last = min(first + self.batch, self.newest)
-            yield [FaceChange(at + 1, at + 1, self.vectors[at], at % 20) for at in range(first, last)]
+            at = np.arange(first, last)
+            yield FaceChanges(at + 1, at + 1, at % 20, np.zeros(len(at), bool), self.vectors[first:last])
 
 
 def photo_vectors(kind: str) -> Vectors:
