@@ -24,6 +24,7 @@ os.environ.update({"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"})
 import argparse
 import logging
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -45,8 +46,10 @@ from facesearch.search import ExactIndex, matrix
 from facesearch.workers import InlinePool
 from tests.contracts.face_history import MODEL, FaceHistory
 from tests.mariadb import MariaDB
-from tests.real.search.kill_round import FAILED, PROCESSES, die_in_writes, has_ended, has_failed
 
+PROCESSES = 4
+FAILED = 3
+DEATHS_A_WRITE = 0.004
 DIMENSION = 16
 PERSONS = 9
 KEPT_FACES = 120
@@ -227,6 +230,30 @@ def fork(round_: Round, seed: int) -> int:
         wrong = repr(error)
     print(f"process {seed}: {wrong}", flush=True)
     os._exit(FAILED)
+
+
+def die_in_writes(seed: int) -> None:
+    """Let this process end half-way in one of its writes to the index's file."""
+    chance, write = random.Random(seed), os.pwrite
+
+    def write_or_die(descriptor: int, data: memoryview, at: int) -> int:
+        if chance.random() < DEATHS_A_WRITE:
+            write(descriptor, data[: len(data) // 2], at)
+            os.kill(os.getpid(), signal.SIGKILL)
+        return write(descriptor, data, at)
+
+    os.pwrite = write_or_die  # type: ignore[assignment]
+
+
+def has_failed(pid: int) -> bool:
+    """Kill a process where it has not ended, and tell whether it had found something wrong."""
+    os.kill(pid, signal.SIGKILL)
+    _, status = os.waitpid(pid, 0)
+    return os.waitstatus_to_exitcode(status) == FAILED
+
+
+def has_ended(pid: int) -> bool:
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 def run_round(round_: Round, seed: int, seconds: float) -> int:

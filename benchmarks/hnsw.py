@@ -23,7 +23,6 @@ import numpy as np
 
 from benchmarks.machine import describe
 from benchmarks.search import (
-    NEVER,
     PROBES,
     TOLERANCE,
     Gallery,
@@ -39,6 +38,7 @@ from benchmarks.search import (
 from facesearch.interfaces import FaceIndex
 from facesearch.records import FaceFilter, Match
 from facesearch.search import HNSWIndex
+from facesearch.search.exact import NEVER
 from facesearch.workers import InlinePool
 
 DEEPEST = 10
@@ -95,7 +95,7 @@ def show(label: str, index: FaceIndex, probes: Vectors, exact: Any, only: FaceFi
 def child(folder: Path, rows: int, expansions: list[int]) -> None:
     gallery = np.load(folder / "gallery.npy", mmap_mode="r")[:rows]
     probes = np.load(folder / "probes.npy")
-    exact = open_index(folder, gallery, InlinePool())
+    exact = open_index(folder, gallery)
     expected = ask(exact, probes)
     for what in ("build", "memory"):
         command = [sys.executable, "-m", "benchmarks.hnsw", "--child", what, str(folder), str(rows)]
@@ -115,7 +115,7 @@ def child(folder: Path, rows: int, expansions: list[int]) -> None:
 def child_build(folder: Path, rows: int) -> None:
     """How long the graph takes to build beside a matrix that is there, and what it takes meanwhile."""
     gallery = np.load(folder / "gallery.npy", mmap_mode="r")[:rows]
-    exact = open_index(folder, gallery, InlinePool())
+    exact = open_index(folder, gallery)
     ask(exact, np.load(folder / "probes.npy")[:5])
     before, start = peak_mib(), time.perf_counter()
     open_hnsw(folder, gallery, 64)

@@ -29,9 +29,9 @@ from benchmarks.machine import describe
 from facesearch.config import EncoderSettings, LimitSettings
 from facesearch.encoders import AGTEncoder
 from facesearch.images import AGTImage
-from facesearch.interfaces import WorkerPool
-from facesearch.records import FaceChange, FaceFilter
+from facesearch.records import FaceChanges, FaceFilter
 from facesearch.search import ExactIndex
+from facesearch.search.exact import NEVER
 from facesearch.workers import InlinePool, ProcessPool
 from tests.contracts.face_history import FaceHistory
 from tests.labelled_photos import FOLDER
@@ -39,7 +39,6 @@ from tests.labelled_photos import FOLDER
 K = 5
 TOLERANCE = 0.6
 PROBES = 400
-NEVER = 1 << 60
 PARTS = ("peers", "worst", "batches", "start", "memory", "load")
 PEERS = ("this index", "FAISS IndexFlatL2", "usearch exact", "numpy", "face_distance")
 Vectors = NDArray[np.float32]
@@ -53,10 +52,11 @@ class Gallery(FaceHistory):
         self.vectors = vectors
         self.newest = len(vectors)
 
-    def changes_after(self, number: int, model_id: str) -> Iterator[list[FaceChange]]:
+    def changes_after(self, number: int, model_id: str) -> Iterator[FaceChanges]:
         for first in range(number, self.newest, self.batch):
             last = min(first + self.batch, self.newest)
-            yield [FaceChange(at + 1, at + 1, self.vectors[at], at % 20) for at in range(first, last)]
+            at = np.arange(first, last)
+            yield FaceChanges(at + 1, at + 1, at % 20, np.zeros(len(at), bool), self.vectors[first:last])
 
 
 def photo_vectors(kind: str) -> Vectors:
@@ -96,8 +96,15 @@ def unit(rows: int) -> Vectors:
     return vectors
 
 
-def open_index(folder: Path, gallery: Vectors, pool: WorkerPool, parallel_from: int = NEVER) -> ExactIndex:
-    index = ExactIndex(folder / "index", "benchmark", gallery.shape[1], pool, parallel_from)
+def make_index(folder: Path, dimension: int, mode: str, threads: int | None = None) -> ExactIndex:
+    """An index that searches in the calling thread, in threads or in processes, whatever its size."""
+    pool = ProcessPool(2, 8, 60.0, folder / "slots") if mode == "processes" else InlinePool()
+    lines = (0 if mode == name else NEVER for name in ("processes", "threads"))
+    return ExactIndex(folder / "index", "benchmark", dimension, pool, *lines, threads=threads)
+
+
+def open_index(folder: Path, gallery: Vectors, threads: int = 1) -> ExactIndex:
+    index = make_index(folder, gallery.shape[1], "threads" if threads > 1 else "inline", threads)
     index.catch_up(Gallery(gallery))
     return index
 
@@ -105,10 +112,7 @@ def open_index(folder: Path, gallery: Vectors, pool: WorkerPool, parallel_from: 
 def searcher(name: str, folder: Path, gallery: Vectors, threads: int) -> Callable[[Vectors, int, float], Any]:
     """A function (probes, k, tolerance) of one library."""
     if name == "this index":
-        alone = threads == 1
-        pool = InlinePool() if alone else ProcessPool(threads, threads, 60.0, folder / "slots")
-        index = open_index(folder, gallery, pool, NEVER if alone else 0)
-        return index.search
+        return open_index(folder, gallery, threads).search
     if name == "FAISS IndexFlatL2":
         import faiss
 
@@ -174,7 +178,7 @@ def child_peer(folder: Path, gallery: Vectors, probes: Vectors, name: str, threa
         show("random unit vectors, tolerance 2", unit(50), K, 2.0)
     if name == "this index" and threads == 1:
         if "worst" in parts:
-            index = open_index(folder, gallery, InlinePool())
+            index = open_index(folder, gallery)
             only = FaceFilter(persons=frozenset({7}))
             took = timed(lambda at: index.search(some(probes, at), K, TOLERANCE, only))
             print(f"{label} {'a person filter that keeps 5 %':34} {took}")
@@ -198,7 +202,7 @@ def confirm(search: Callable[..., Any], gallery: Vectors, probes: Vectors, label
 def child_start(folder: Path, gallery: Vectors, probes: Vectors) -> None:
     for what in ("build from changes in memory", "warm start"):
         start = time.perf_counter()
-        index = open_index(folder / "start", gallery, InlinePool())
+        index = open_index(folder / "start", gallery)
         index.search(probes[:1], K, TOLERANCE)
         print(f"{len(gallery):9,} {what}, first search included: {time.perf_counter() - start:.2f} s")
         index.close()
@@ -206,13 +210,10 @@ def child_start(folder: Path, gallery: Vectors, probes: Vectors) -> None:
 
 def child_worker(folder: Path, gallery: Vectors, probes: Vectors, mode: str) -> None:
     """Tell memory, search on being told, and tell times: one line each for the parent."""
-    pool = ProcessPool(2, 8, 60.0, folder / "slots") if mode == "processes" else InlinePool()
     rows = len(gallery)
     print(pss_kb(), flush=True)
     input()
-    index = ExactIndex(
-        folder / "index", "benchmark", gallery.shape[1], pool, 0 if mode == "processes" else NEVER
-    )
+    index = make_index(folder, gallery.shape[1], mode)
     assert index.count() == rows
     for at in range(5):
         index.search(some(probes, at), K, TOLERANCE)
@@ -227,7 +228,6 @@ def child_worker(folder: Path, gallery: Vectors, probes: Vectors, mode: str) -> 
         times.append(1000 * (time.perf_counter() - start))
     print(" ".join(f"{t:.3f}" for t in times), flush=True)
     index.close()
-    pool.close()
 
 
 def pss_kb() -> int:
@@ -308,7 +308,7 @@ def run_all(folder: Path, sizes: list[int], parts: list[str]) -> None:
             for count in (1, 2, 4):
                 added, _ = with_workers(home, rows, "inline", count, 0.1)
                 print(f"{rows:9,} {count} searching processes: {added:.0f} MiB for the index in all")
-        for mode in ("inline", "processes") if "load" in parts else ():
+        for mode in ("inline", "threads", "processes") if "load" in parts else ():
             _, times = with_workers(home, rows, mode, 4, 5.0)
             p50, p95 = np.percentile(times, [50, 95])
             print(

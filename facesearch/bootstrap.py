@@ -38,6 +38,7 @@ def build_api(settings: Settings) -> API:
         encoder.dimension,
         pool,
         settings.search.parallel_from,
+        settings.search.threads_from,
     )
     open_image = partial(AGTImage.open, limits=settings.limits)
     return AGTAPI(

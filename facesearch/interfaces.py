@@ -19,7 +19,7 @@ from facesearch.records import (
     Detection,
     EncodedPhoto,
     Face,
-    FaceChange,
+    FaceChanges,
     FaceFilter,
     Match,
     NewFace,
@@ -220,7 +220,7 @@ class ImageDatabase(ABC):
         """The number of the newest committed change, 0 where there is none."""
 
     @abstractmethod
-    def changes_after(self, number: int, model_id: str) -> Iterator[list[FaceChange]]:
+    def changes_after(self, number: int, model_id: str) -> Iterator[FaceChanges]:
         """Yield this model's changes above `number` in order, in batches, without holding them all.
 
         A face that is gone by now may be left out; that it was removed never is. Each batch is of one

@@ -4,7 +4,7 @@ Boxes and sizes are in pixels of the upright photo; x grows to the right, y down
 float32 arrays. Records hold no connection and no file, and may be shared between threads.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, TypeVar
@@ -199,6 +199,55 @@ class FaceChange:
     face_id: int
     embedding: Embedding | None
     person: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FaceChanges:
+    """Consecutive entries of the database's history as columns: a rebuild takes over millions.
+
+    Iterating gives each as a FaceChange.
+
+    Args:
+        numbers, face_ids, persons: int64 (n,).
+        removed: bool (n,), which entries are removals.
+        embeddings: float32 (n, dimension), zeros for a removal.
+    """
+
+    numbers: NDArray[np.int64]
+    face_ids: NDArray[np.int64]
+    persons: NDArray[np.int64]
+    removed: NDArray[np.bool_]
+    embeddings: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, changes: Sequence[FaceChange]) -> "FaceChanges":
+        """Join single changes whose embeddings have one length."""
+        known = [change.embedding for change in changes if change.embedding is not None]
+        blank = np.zeros(known[0].shape if known else (0,), np.float32)
+        return cls(
+            np.array([change.number for change in changes], np.int64),
+            np.array([change.face_id for change in changes], np.int64),
+            np.array([change.person for change in changes], np.int64),
+            np.array([change.embedding is None for change in changes], bool),
+            np.array([blank if c.embedding is None else c.embedding for c in changes], np.float32),
+        )
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, part: slice | NDArray[np.bool_]) -> "FaceChanges":
+        return FaceChanges(
+            self.numbers[part],
+            self.face_ids[part],
+            self.persons[part],
+            self.removed[part],
+            self.embeddings[part],
+        )
+
+    def __iter__(self) -> Iterator[FaceChange]:
+        for at, removed in enumerate(self.removed):
+            number, face_id, person = (c[at] for c in (self.numbers, self.face_ids, self.persons))
+            yield FaceChange(int(number), int(face_id), None if removed else self.embeddings[at], int(person))
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from facesearch.records import (
     Box,
     Detection,
     FaceChange,
+    FaceChanges,
     FaceFilter,
     Match,
     NewFace,
@@ -229,13 +230,13 @@ class FakeImageDatabase(ImageDatabase):
         self.ping()
         return self._newest_change
 
-    def changes_after(self, number: int, model_id: str) -> Iterator[list[FaceChange]]:
+    def changes_after(self, number: int, model_id: str) -> Iterator[FaceChanges]:
         self.ping()
         with self._lock:
             matches = self._model is not None and self._model[0] == model_id
             changes = [c for n, c in self._changes.items() if n > number and matches]
         for start in range(0, len(changes), self._batch):
-            yield changes[start : start + self._batch]
+            yield FaceChanges.of(changes[start : start + self._batch])
 
     def ping(self) -> None:
         if self.away is not None:

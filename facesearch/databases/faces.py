@@ -17,7 +17,7 @@ from facesearch.databases.sql import SQLDatabase
 from facesearch.databases.tables import CHANGES, FACES, MODELS, PERSONS, SCHEMA_VERSION, STATE
 from facesearch.errors import Conflict, InvalidParameter, ModelMismatch
 from facesearch.interfaces import ImageDatabase
-from facesearch.records import FaceChange, NewFace, StoredFace
+from facesearch.records import FaceChanges, NewFace, StoredFace
 
 T = TypeVar("T")
 
@@ -153,7 +153,7 @@ class SQLImageDatabase(SQLDatabase, ImageDatabase):
         rows = (row for part in _parts(wanted) for row in self.select(FACES, FACE_COLUMNS, {"id": part}))
         return {row["id"]: face_of(row) for row in rows}
 
-    def changes_after(self, number: int, model_id: str) -> Iterator[list[FaceChange]]:
+    def changes_after(self, number: int, model_id: str) -> Iterator[FaceChanges]:
         """Yield this model's changes from above `number` to the newest, in order, at most 4,000 at a time.
 
         Of several batches the next is read in a thread of its own while one is used; no connection is held
@@ -164,15 +164,15 @@ class SQLImageDatabase(SQLDatabase, ImageDatabase):
         """
         newest = self.newest_change()
 
-        def read(start: int) -> list[FaceChange]:
+        def read(start: int) -> FaceChanges:
             return self._changes_between(start, min(start + CHANGES_A_BATCH, newest), model_id)
 
         starts = range(max(number, 0), newest, CHANGES_A_BATCH)
         # Another thread would not see what this one's open transaction has written.
         alone = len(starts) < 2 or self._transaction is not None
-        yield from filter(None, map(read, starts) if alone else _one_ahead(read, starts))
+        yield from filter(len, map(read, starts) if alone else _one_ahead(read, starts))
 
-    def _changes_between(self, after: int, last: int, model_id: str) -> list[FaceChange]:
+    def _changes_between(self, after: int, last: int, model_id: str) -> FaceChanges:
         """Return a model's changes of a range of numbers that are all committed.
 
         Bounded on both sides: with a limit instead, MariaDB may walk a model's whole index a batch.

@@ -17,7 +17,7 @@ from facesearch.databases.tables import (
     TAKEN_AT_WIDTH,
 )
 from facesearch.errors import Conflict, InvalidParameter
-from facesearch.records import Box, Embedding, FaceChange, Location, NewFace, PhotoInfo, Quality, StoredFace
+from facesearch.records import Box, Embedding, FaceChanges, Location, NewFace, PhotoInfo, Quality, StoredFace
 
 FACE_COLUMNS = [
     "id",
@@ -96,27 +96,35 @@ def face_of(row: Mapping[str, Any]) -> StoredFace:
     )
 
 
-def changes_of(rows: Sequence[Sequence[Any]]) -> list[FaceChange]:
-    """Return the records of one model's history: number, face's id, person, dimension and vector each.
+def changes_of(rows: Sequence[Sequence[Any]]) -> FaceChanges:
+    """Return one model's history: number, face's id, person, dimension and vector each, by columns.
 
-    The embeddings are float32, read-only, and rows of one array. None as a dimension is a removal.
+    None as a dimension is a removal.
 
     Raises:
         Conflict: a vector's length is not its dimension's, or a dimension not that of the others.
     """
-    if not rows:
-        return []
-    numbers, ids, persons, dimensions, vectors = zip(*rows, strict=True)
-    if None in dimensions:
-        added = iter(changes_of([row for row in rows if row[3] is not None]))
-        return [FaceChange(row[0], row[1], None) if row[3] is None else next(added) for row in rows]
     # Columns at a time: a rebuild brings a million rows through here.
-    dimension = dimensions[0]
-    if set(dimensions) != {dimension} or set(map(len, vectors)) != {4 * dimension}:
-        fits = [d == dimension and len(v) == 4 * d for d, v in zip(dimensions, vectors, strict=True)]
+    numbers, ids, persons, dimensions, vectors = zip(*rows, strict=True) if rows else ((),) * 5
+    removed = np.array([dimension is None for dimension in dimensions], bool)
+    dimension = next((d for d in dimensions if d is not None), 0)
+    if removed.any():
+        blank = bytes(4 * dimension)
+        vectors = tuple(blank if d is None else v for d, v in zip(dimensions, vectors, strict=True))
+    if not set(dimensions) <= {dimension, None} or not set(map(len, vectors)) <= {4 * dimension}:
+        fits = [
+            d in (dimension, None) and len(v) == 4 * dimension
+            for d, v in zip(dimensions, vectors, strict=True)
+        ]
         raise Conflict(f"The stored vector of face {ids[fits.index(False)]} is damaged.")
-    matrix = np.frombuffer(b"".join(vectors), "<f4").astype(np.float32, copy=False)
-    return list(map(FaceChange, numbers, ids, matrix.reshape(len(rows), dimension), persons))
+    embeddings = np.frombuffer(b"".join(vectors), "<f4").astype(np.float32, copy=False)
+    return FaceChanges(
+        np.array(numbers, np.int64),
+        np.array(ids, np.int64),
+        np.where(removed, 0, np.array(persons, np.int64)),
+        removed,
+        embeddings.reshape(len(rows), dimension),
+    )
 
 
 def vector_of(embedding: Embedding) -> bytes:

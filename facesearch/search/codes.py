@@ -1,46 +1,111 @@
-"""The first stage: 64 bytes per row that rule most rows out before their vectors are read.
+"""The first two stages: 8-bit codes that rule most rows out before their vectors are read.
 
-With z = x - mean and a matrix V whose singular values are at most 1, the map
+With a fixed vector m and a square matrix V whose singular values are at most 1, the map
 
-    f(x) = (V' z, sqrt(|z|^2 - |V' z|^2))
+    f(x) = V' (x - m)
 
-brings no two points farther apart than they are: its last coordinate is the norm of M z for the root M
-of 1 - V V', and norms differ by at most |M (z1 - z2)|. V holds the directions in which embeddings vary
-most, so that little is lost. f(x) is then rounded to s times a vector of 8-bit integers, the code, and
-the length of what rounding took away is known. By the triangle inequality
+brings no two points farther apart than they are, and neither does any part of its coordinates. V's columns
+are the directions in which embeddings vary most, the widest first, so that the first 64 coordinates tell
+most of a distance. f(x) is rounded to s times a vector c(x) of 8-bit integers, and what rounding took away
+is known. A probe is rounded to s u times a vector t of integers. By the triangle inequality, over the first
+coordinates or over all,
 
-    |x - q| >= s |code(x) - code(q)| - error(x) - error(q)
+    |x - q| >= s |c(x) - u t| - error(x) - error(q)
 
-and the squared distance of two codes is an integer that products give without rounding.
+and the squared distance on the right comes of inner products of integers, which nothing rounds. The first
+stage reads the first 64 bytes of a row, the second the rest of those that pass.
 
-Rounding in f itself: a float64 product of d terms errs by less than 2^-40 |z| for d up to 1024, and so do
-both squares by less than 2^-36 |z|^2, whose difference's root then errs by less than 2^-18 |z|. This is
-added to each error, and covers what is lost where the last coordinate is centred.
+f is computed in float32. A product of d terms then errs by at most (d + 2) 2^-24 |x - m| in each of d
+coordinates (Higham, Accuracy and Stability of Numerical Algorithms, 2nd edition, section 3.1), together by
+(d + 2) d^(1/2) 2^-24 |x - m|, and the difference by 2^-24 of itself, which `_rounding` bounds and each
+error contains.
 """
 
 import math
 import zlib
 from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-CODES = 64
-"""Bytes per row: 63 rotated coordinates and the norm of the rest."""
-FIT_FROM = 20_000
-"""So many faces make a first stage worth its while, and its fit good."""
+F = TypeVar("F", np.float32, np.float64)
+
+FIRST = 64
+"""Coordinates, and bytes per row, of the first stage."""
+FIT_FROM = 5_000
+"""So many faces make codes worth their while, and their fit good."""
+SAMPLE = 50_000
+"""So many are looked at, at most."""
 
 ALWAYS = -(2**30)
-"""The half square of a row whose code says too little: its score passes every bound."""
+"""The half square of a row whose code says too little: it passes every bound."""
+FINE = 32
+"""A probe that reaches beyond 8 bits is t = FINE a + b, both of 8 bits."""
 
-_SAMPLE = 50_000
 _STACKED_TERMS = 1 << 18
 _LEVELS = 127
-_ERROR_STEPS = 3.0  # of s; rounding 64 coordinates takes 2.3 on average, hardly ever 3
 _CLIPPED_SHARE = 0.0005
-_ROUNDING = 2.0**-18
+_DEVIATIONS = 4.0
 _LARGEST = 1e15  # nearer to the end of float32, rows and probes are left to the full scan
+_FINEST = 1e-16  # below it squares of float32 would vanish
 _ENDLESS = 2.0**31
+_MOST_SHIFT = 5
+
+
+class Codes(NamedTuple):
+    """The codes of some rows.
+
+    Args:
+        first: int8 (n, 64).
+        half: int32 (n,), half the square of `first` rounded down, ALWAYS where it says too little.
+        rest: int8 (n, r), the other coordinates; r is a multiple of 64.
+        whole_half: int32 (n,), the same as `half` of both together.
+    """
+
+    first: NDArray[np.int8]
+    half: NDArray[np.int32]
+    rest: NDArray[np.int8]
+    whole_half: NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ProbeCode:
+    """A probe as both stages compare it; immutable.
+
+    A row's score is its code's product with t, less its half square times 2^shift.
+
+    Args:
+        first, rest: int8 (1, .) where t has 8 bits; else int8 (2, .), t being FINE times the first plus
+            the second.
+        shift: u is 2^-shift.
+    """
+
+    first: NDArray[np.int8]
+    rest: NDArray[np.int8]
+    shift: int
+    _step: float
+    _squares: tuple[float, float]
+    _errors: tuple[float, float]
+
+    def first_bound(self, limit: float) -> int:
+        """The least score in the first stage of a row that may lie within `limit` of the probe."""
+        return self._bound(0, limit)
+
+    def whole_bound(self, limit: float) -> int:
+        """The same over all coordinates."""
+        return self._bound(1, limit)
+
+    def _bound(self, stage: int, limit: float) -> int:
+        # |c - u t|^2 <= r^2 is c.t - |c|^2 / 2u >= (u^2 |t|^2 - r^2) / 2u, and a half square that was
+        # rounded down only makes a score greater.
+        reach = (limit * (1 + 1e-9) + self._errors[stage]) / self._step * (1 + 1e-9)
+        if not reach < _ENDLESS:
+            return -(2**31)
+        unit = 2.0**-self.shift
+        least = (unit * self._squares[stage] - reach * reach / unit) / 2
+        least -= 1 + 1e-12 * (abs(least) + unit * self._squares[stage])
+        return max(math.floor(least), -(2**31)) if least < 2**30 else 2**30
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,96 +113,112 @@ class Encoder:
     """The fitted map of one file; immutable, any thread may use it.
 
     Args:
-        mean: float64 (d,).
-        rotation: float64 (d, m), m at most 63, no singular value above 1.
-        offset: what is taken from the last coordinate to centre it.
+        mean: float32 (d,), m above.
+        rotation: float32 (d, d), V above.
         step: s above.
-        fitted_on: how many faces there were.
+        fitted_on: for how many faces.
     """
 
-    mean: NDArray[np.float64]
-    rotation: NDArray[np.float64]
-    offset: float
+    mean: NDArray[np.float32]
+    rotation: NDArray[np.float32]
     step: float
     fitted_on: int
 
-    @property
-    def row_error(self) -> float:
-        """What a row's rounding takes away at most, or its half square is ALWAYS."""
-        return _ERROR_STEPS * self.step
-
     @classmethod
     def fit(cls, vectors: NDArray[np.float32], faces: int) -> "Encoder | None":
-        """Fit to a sample of the gallery, float32 (n, d); None where the sample allows no useful map."""
-        wide = vectors.astype(np.float64)
-        with np.errstate(all="ignore"):
-            wide = wide[np.abs(wide).max(axis=1) < _LARGEST]
-        if len(wide) < 2:
-            return None
-        mean = wide.mean(axis=0)
-        wide -= mean
-        _, axes = np.linalg.eigh(wide.T @ wide)
-        rotation = np.ascontiguousarray(axes[:, ::-1][:, : CODES - 1])
-        rotation /= np.linalg.norm(rotation, 2) * (1 + 1e-9)
-        unscaled = cls(mean, rotation, 0.0, 1.0, faces)
-        points, _ = unscaled._map(vectors)
-        points = points[np.isfinite(points).all(axis=1)]
-        offset = float(points[:, -1].mean())
-        points[:, -1] -= offset
-        step = float(np.quantile(np.abs(points).max(axis=1), 1 - _CLIPPED_SHARE)) / _LEVELS
-        return cls(mean, rotation, offset, step, faces) if step > 1e-30 else None
-
-    def encode(
-        self, vectors: NDArray[np.float32]
-    ) -> tuple[NDArray[np.int8], NDArray[np.int64], NDArray[np.float64]]:
-        """Return each vector's code (n, 64), half its code's square rounded down, and its error.
-
-        The error of a vector that is not finite or very large is infinite.
-        """
-        points, norms = self._map(vectors)
-        points[:, -1] -= self.offset
-        points /= self.step
-        with np.errstate(all="ignore"):
-            rounded = np.clip(np.nan_to_num(np.rint(points)), -_LEVELS, _LEVELS)
-            errors = self.step * np.linalg.norm(points - rounded, axis=1) * (1 + 1e-9)
-            errors += _ROUNDING * (norms + self.offset)
-        errors[~(errors < _LARGEST)] = np.inf
-        codes = np.zeros((len(vectors), CODES), np.int8)
-        codes[:, : rounded.shape[1]] = rounded
-        halves = (rounded * rounded).sum(axis=1).astype(np.int64) // 2
-        return codes, halves, errors
-
-    def encode_rows(self, vectors: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.int32]]:
-        """Return codes int8 (n, 64) and half squares int32 (n,), ALWAYS where a code says too little."""
-        codes, halves, errors = self.encode(vectors)
-        halves[~(errors <= self.row_error)] = ALWAYS
-        return codes, halves.astype(np.int32)
-
-    def bound(self, half: int, error: float, limit: float) -> int:
-        """The least score, product less half square, of a row that may lie within `limit` of a probe.
+        """Fit to a sample of the gallery, float32 (n, d); None where the sample allows no useful map.
 
         Args:
-            half, error: the probe's, from `encode`.
+            faces: how many the gallery has, or will have soon.
         """
-        reach = (limit * (1 + 1e-9) + self.row_error + error) / self.step * (1 + 1e-9)
-        if not reach < _ENDLESS:
-            return -(2**31)
-        return max(math.floor(half - reach * reach / 2 * (1 + 1e-9)) - 1, -(2**31))
-
-    def _map(self, vectors: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return f of each vector, float64 (n, m + 1), and |z|."""
         with np.errstate(all="ignore"):
-            centred = vectors.astype(np.float64) - self.mean
-            squares = np.einsum("ij,ij->i", centred, centred)
-            turned = _product(centred, self.rotation)
-            rest = np.sqrt(np.maximum(squares - np.einsum("ij,ij->i", turned, turned), 0))
-        return np.concatenate([turned, rest[:, np.newaxis]], axis=1), np.sqrt(squares)
+            sample = vectors[np.abs(vectors).max(axis=1) < _LARGEST]
+        if len(sample) < 2:
+            return None
+        mean = sample.mean(axis=0, dtype=np.float64).astype(np.float32)
+        centred = sample.astype(np.float64) - mean
+        _, axes = np.linalg.eigh(_product(np.ascontiguousarray(centred.T), centred))
+        widest = np.ascontiguousarray(axes[:, ::-1])
+        rotation = (widest / (np.linalg.norm(widest, 2) * (1 + 1e-5))).astype(np.float32)
+        unscaled = cls(mean, rotation, 1.0, faces)
+        points, _ = unscaled._map(sample)
+        step = float(np.quantile(np.abs(points).max(axis=1), 1 - _CLIPPED_SHARE)) / _LEVELS
+        return cls(mean, rotation, step, faces) if step > _FINEST else None
+
+    @property
+    def rest_bytes(self) -> int:
+        """The length of `Codes.rest`'s rows."""
+        return rest_bytes(len(self.mean))
+
+    def encode_rows(self, vectors: NDArray[np.float32]) -> Codes:
+        """Return the codes of rows, float32 (n, d)."""
+        dimension = len(self.mean)
+        with np.errstate(all="ignore"):
+            points, slack = self._map(vectors)
+            points /= np.float32(self.step)
+            rounded = np.clip(np.rint(points), -_LEVELS, _LEVELS)
+            np.subtract(points, rounded, out=points)
+            np.copyto(rounded, 0, where=np.isnan(rounded))
+        codes = np.zeros((len(vectors), FIRST + self.rest_bytes), np.int8)
+        codes[:, :dimension] = rounded
+        halves = []
+        for end in (FIRST, dimension):
+            whole, lost = rounded[:, :end], points[:, :end]
+            # float32 adds integers without rounding up to 2^24: 127^2 of 1,024 coordinates
+            half = np.einsum("ij,ij->i", whole, whole).astype(np.int32) >> 1
+            with np.errstate(all="ignore"):
+                errors = self.step * (1 + 1e-4) * np.sqrt(np.einsum("ij,ij->i", lost, lost)) + slack
+            half[~(errors <= self._row_error(lost.shape[1]))] = ALWAYS
+            halves.append(half)
+        first, rest = np.ascontiguousarray(codes[:, :FIRST]), np.ascontiguousarray(codes[:, FIRST:])
+        return Codes(first, halves[0], rest, halves[1])
+
+    def encode_probe(self, vector: NDArray[np.float32]) -> ProbeCode | None:
+        """Return a probe's code, float32 (d,); None where it is too far away for one, or not finite."""
+        dimension = len(self.mean)
+        with np.errstate(all="ignore"):
+            points, slack = self._map(vector[np.newaxis])
+            point = points[0].astype(np.float64) / self.step
+            largest = float(np.abs(point).max())
+        most = float(FINE * _LEVELS)
+        if not (largest <= most and slack[0] < _LARGEST):
+            return None
+        shift = 0 if largest <= _LEVELS else min(_MOST_SHIFT, math.floor(math.log2(most / largest)))
+        whole = np.zeros(FIRST + self.rest_bytes, np.int64)
+        whole[:dimension] = np.rint(point * 2**shift)
+        if largest <= _LEVELS:
+            columns = whole[np.newaxis]
+        else:
+            upper = (whole + FINE // 2) // FINE
+            columns = np.stack([upper, whole - FINE * upper])
+        lost = point - whole[:dimension] / 2**shift
+        squares, errors = [], []
+        for part in (slice(0, FIRST), slice(0, dimension)):
+            error = self.step * float(np.linalg.norm(lost[part])) * (1 + 1e-9) + float(slack[0])
+            errors.append(error + self._row_error(len(lost[part])))
+            squares.append(float(whole[part] @ whole[part]))
+        codes = columns.astype(np.int8)
+        first, rest = np.ascontiguousarray(codes[:, :FIRST]), np.ascontiguousarray(codes[:, FIRST:])
+        return ProbeCode(first, rest, shift, self.step, (squares[0], squares[1]), (errors[0], errors[1]))
+
+    def _row_error(self, coordinates: int) -> float:
+        """What a row's rounding takes away at most, or its half square is ALWAYS.
+
+        The square of one coordinate's is 1/12 on average, and 1/180 in variance.
+        """
+        return self.step * math.sqrt(coordinates / 12 + _DEVIATIONS * math.sqrt(coordinates / 180))
+
+    def _map(self, vectors: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return f of each vector, float32 (n, d), and by how much it errs at most."""
+        centred = vectors - self.mean
+        norms = np.sqrt(np.einsum("ij,ij->i", centred, centred))
+        slack = norms * np.float32(_rounding(len(self.mean))) + np.float32(_FINEST * 1e-6)
+        return _product(centred, self.rotation), slack
 
     def to_bytes(self) -> bytes:
         """All of it, little-endian, behind a checksum."""
-        numbers = [self.offset, self.step, self.fitted_on, *self.rotation.shape]
-        parts = [np.array(numbers, "<f8"), self.mean.astype("<f8"), self.rotation.astype("<f8")]
-        data = b"".join(part.tobytes() for part in parts)
+        data = np.array([self.step, self.fitted_on, len(self.mean)], "<f8").tobytes()
+        data += self.mean.astype("<f4").tobytes() + self.rotation.astype("<f4").tobytes()
         return zlib.crc32(data).to_bytes(8, "little") + data
 
     @classmethod
@@ -149,30 +230,38 @@ class Encoder:
         """
         if zlib.crc32(data[8:]) != int.from_bytes(data[:8], "little"):
             raise ValueError("the checksum does not match")
-        numbers = np.frombuffer(data[8:], "<f8").astype(np.float64)
-        offset, step, fitted_on, dimension, axes = (float(number) for number in numbers[:5])
-        end = 5 + int(dimension)
-        rotation = numbers[end:].reshape(int(dimension), int(axes))
-        return cls(numbers[5:end], rotation, offset, step, int(fitted_on))
+        step, fitted_on, dimension = (float(number) for number in np.frombuffer(data[8:32], "<f8"))
+        numbers = np.frombuffer(data[32:], "<f4").astype(np.float32)
+        mean, rotation = numbers[: int(dimension)], numbers[int(dimension) :]
+        return cls(mean, rotation.reshape(int(dimension), int(dimension)), step, int(fitted_on))
 
 
-def _product(rows: NDArray[np.float64], rotation: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return rows @ rotation as a stack of products that OpenBLAS takes for too small for two threads.
-
-    Where the cores are busy, waiting for the last of them takes many times as long as the product.
-    """
-    size = max(1, _STACKED_TERMS // rotation.size)
-    stacked = len(rows) // size * size
-    products = np.empty((len(rows), rotation.shape[1]))
-    np.matmul(
-        rows[:stacked].reshape(-1, size, rows.shape[1]),
-        rotation,
-        out=products[:stacked].reshape(-1, size, rotation.shape[1]),
-    )
-    np.matmul(rows[stacked:], rotation, out=products[stacked:])
-    return products
+def rest_bytes(dimension: int) -> int:
+    """How many bytes a row's code has after the first stage's."""
+    return max(FIRST, -(-(dimension - FIRST) // FIRST) * FIRST)
 
 
 def sample_places(count: int) -> NDArray[np.int64]:
     """Which of `count` rows a fit looks at: all, or many spread evenly."""
-    return np.linspace(0, count - 1, min(count, _SAMPLE)).astype(np.int64)
+    return np.linspace(0, count - 1, min(count, SAMPLE)).astype(np.int64)
+
+
+def _rounding(dimension: int) -> float:
+    return (dimension + 8) * math.sqrt(dimension) * 2.0**-24 * (1 + 1e-3)
+
+
+def _product(left: NDArray[F], right: NDArray[F]) -> NDArray[F]:
+    """Return left @ right as a stack of products that OpenBLAS takes for too small for two threads.
+
+    Where the cores are busy, waiting for the last of them takes many times as long as the product.
+    """
+    size = max(1, _STACKED_TERMS // right.size)
+    stacked = len(left) // size * size
+    products = np.empty((len(left), right.shape[1]), left.dtype)
+    np.matmul(
+        left[:stacked].reshape(-1, size, left.shape[1]),
+        right,
+        out=products[:stacked].reshape(-1, size, right.shape[1]),
+    )
+    np.matmul(left[stacked:], right, out=products[stacked:])
+    return products

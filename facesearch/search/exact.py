@@ -4,9 +4,8 @@ import hashlib
 import logging
 import re
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -14,18 +13,17 @@ from numpy.typing import NDArray
 
 from facesearch.errors import InvalidParameter, ModelMismatch, Unavailable
 from facesearch.interfaces import FaceIndex, ImageDatabase, WorkerPool
-from facesearch.records import FaceFilter, Match, Outcome
+from facesearch.records import FaceFilter, Match
 from facesearch.search.codes import FIT_FROM
 from facesearch.search.following import bring_level
 from facesearch.search.layout import BLOCK_ROWS, Damaged
 from facesearch.search.locking import exclusive_lock, probe_writable
 from facesearch.search.matrix import SharedMatrix
-from facesearch.search.scan import scan
-from facesearch.search.slices import Slice, scan_slice
 from facesearch.search.snapshot import Snapshot
-from facesearch.search.topk import TopK
+from facesearch.search.spread import Spread
 
 MAX_K = 1000
+NEVER = 1 << 62
 
 _log = logging.getLogger(__name__)
 
@@ -39,7 +37,7 @@ class ExactIndex(FaceIndex):
 
     Args:
         directory: where the copies of this host lie; made where it is missing.
-        pool: spreads the search over processes from `parallel_from` rows on.
+        pool, parallel_from, threads_from, threads: see Spread.
         block_rows: rows per block of a file that is made anew.
         fit_from: from how many faces on a file gets a first stage.
         lock_wait_s: how long to wait for another process that is writing, such as a first build.
@@ -52,7 +50,9 @@ class ExactIndex(FaceIndex):
         dimension: int,
         pool: WorkerPool,
         parallel_from: int,
+        threads_from: int = NEVER,
         *,
+        threads: int | None = None,
         block_rows: int = BLOCK_ROWS,
         fit_from: int = FIT_FROM,
         lock_wait_s: float = 30.0,
@@ -65,8 +65,7 @@ class ExactIndex(FaceIndex):
         self._matrix = SharedMatrix(directory / name, model_id, dimension, block_rows, fit_from)
         self._model_id = model_id
         self._dimension = dimension
-        self._pool = pool
-        self._parallel_from = parallel_from
+        self._spread = Spread(pool, parallel_from, threads_from, threads)
         self._lock_wait_s = lock_wait_s
         self._writing = threading.Lock()
         self._swapping = threading.Lock()
@@ -78,8 +77,10 @@ class ExactIndex(FaceIndex):
             self._directory,
             model_id,
             dimension,
-            self._pool,
-            self._parallel_from,
+            self._spread.pool,
+            self._spread.parallel_from,
+            self._spread.threads_from,
+            threads=self._spread.threads,
             block_rows=self._block_rows,
             fit_from=self._fit_from,
             lock_wait_s=self._lock_wait_s,
@@ -141,12 +142,7 @@ class ExactIndex(FaceIndex):
         if snapshot.file.is_cut(snapshot.count):
             raise Unavailable("The search index is being built anew.")
         wanted = snapshot.counts if only is None else snapshot.wanted(only)
-        found = None
-        if snapshot.count >= self._parallel_from and self._pool.processes > 1:
-            found = self._scan_in_pool(snapshot, probes, k, tolerance, wanted)
-        if found is None:
-            rows = snapshot.rows(0, snapshot.count, wanted)
-            found = scan(rows, probes, k, tolerance, snapshot.file.encoder)
+        found = self._spread.scan(self._matrix.path, snapshot, probes, k, tolerance, wanted)
         return [[Match(face_id, distance) for distance, face_id in pairs] for pairs in found]
 
     def count(self) -> int:
@@ -169,6 +165,7 @@ class ExactIndex(FaceIndex):
     def close(self) -> None:
         """Release the copy; a search that still runs keeps its own hold until it is done."""
         self._held = None
+        self._spread.close()
         self._matrix.release()
 
     def _id_of(self, database: ImageDatabase) -> str:
@@ -222,47 +219,6 @@ class ExactIndex(FaceIndex):
         except OSError as error:
             _log.error("The search index cannot be read or written: %s.", error.strerror or error)
             raise Unavailable("The search index cannot be read or written.") from None
-
-    def _scan_in_pool(
-        self,
-        snapshot: Snapshot,
-        probes: NDArray[np.float32],
-        k: int,
-        tolerance: float,
-        wanted: NDArray[np.bool_],
-    ) -> list[list[tuple[float, int]]] | None:
-        """Scan slices in the pool's processes and merge them; None where the pool cannot."""
-        bounds = [snapshot.count * part // self._pool.processes for part in range(self._pool.processes + 1)]
-        generation = snapshot.file.header.generation
-        slices = [
-            Slice(
-                self._matrix.path,
-                generation,
-                first,
-                last,
-                probes,
-                k,
-                tolerance,
-                np.packbits(wanted[first:last]),
-            )
-            for first, last in pairwise(bounds)
-            if first < last
-        ]
-        try:
-            return _merged(self._pool.map(scan_slice, slices), len(probes), k)
-        except Unavailable as error:
-            _log.warning("A search ran in one process instead of the pool's: %s", error.message)
-            return None
-
-
-def _merged(
-    outcomes: Iterable[Outcome[list[list[tuple[float, int]]]]], probes: int, k: int
-) -> list[list[tuple[float, int]]]:
-    heaps = [TopK(k) for _ in range(probes)]
-    for outcome in outcomes:
-        for heap, pairs in zip(heaps, outcome.unwrap(), strict=True):
-            heap.merge(pairs)
-    return [heap.sorted() for heap in heaps]
 
 
 def _is_level(snapshot: Snapshot, database_id: str, newest: int) -> bool:

@@ -3,14 +3,13 @@
 import logging
 from collections.abc import Generator
 from contextlib import closing
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from facesearch.errors import ModelMismatch, Unavailable
 from facesearch.interfaces import ImageDatabase
-from facesearch.records import FaceChange, FaceFilter
+from facesearch.records import FaceChange, FaceChanges, FaceFilter
 from facesearch.search.layout import FACE, MARKER, REMOVED, Damaged, Missing
 from facesearch.search.matrix import SharedMatrix
 from facesearch.search.snapshot import Snapshot
@@ -63,7 +62,7 @@ def _take_over(matrix: SharedMatrix, snapshot: Snapshot, database: ImageDatabase
     with closing(_news(matrix.model_id, snapshot, database)) as batches:
         for batch in batches:
             last = _append(matrix, batch, last)
-            if matrix.tidy():
+            if matrix.tidy(coming=newest - last):
                 _log.info("The search index of model %s was copied into a tidy file.", matrix.model_id)
     if last < newest:
         blank = np.zeros((1, matrix.dimension), np.float32)
@@ -72,9 +71,7 @@ def _take_over(matrix: SharedMatrix, snapshot: Snapshot, database: ImageDatabase
     return matrix.snapshot()
 
 
-def _news(
-    model_id: str, snapshot: Snapshot, database: ImageDatabase
-) -> Generator[list[FaceChange], None, None]:
+def _news(model_id: str, snapshot: Snapshot, database: ImageDatabase) -> Generator[FaceChanges, None, None]:
     """Yield the changes above the snapshot's newest, once what it has of the newest is confirmed.
 
     The newest face and the removals after it are asked for once more, and must come back the same: a
@@ -86,13 +83,12 @@ def _news(
     after = int(known["number"][0]) - 1 if len(known) else last
     with closing(_stream(database, after, model_id)) as batches:
         for batch in batches:
-            seen = 0
-            while seen < len(batch) and batch[seen].number <= last:
-                check.see(batch[seen])
-                seen += 1
-            if seen < len(batch):
+            seen = batch.numbers <= last
+            for change in batch[seen] if seen.any() else ():
+                check.see(change)
+            if not seen.all():
                 check.end(database, model_id)
-                yield batch[seen:]
+                yield batch[~seen] if seen.any() else batch
         check.end(database, model_id)
 
 
@@ -126,11 +122,11 @@ class _Check:
         if face is None:
             return
         with closing(_stream(database, self._snapshot.last_number, model_id)) as batches:
-            if not any(change.face_id == face["face_id"] for batch in batches for change in batch):
+            if not any(face["face_id"] in batch.face_ids for batch in batches):
                 raise Damaged("its newest face is not in the database")
 
 
-def _stream(database: ImageDatabase, after: int, model_id: str) -> Generator[list[FaceChange], None, None]:
+def _stream(database: ImageDatabase, after: int, model_id: str) -> Generator[FaceChanges, None, None]:
     """The database's changes; closing this closes them, since they may hold a connection."""
     batches = database.changes_after(after, model_id)
     try:
@@ -140,43 +136,46 @@ def _stream(database: ImageDatabase, after: int, model_id: str) -> Generator[lis
             close()
 
 
-def _append(matrix: SharedMatrix, batch: list[FaceChange], last: int) -> int:
+def _append(matrix: SharedMatrix, batch: FaceChanges, last: int) -> int:
     """Append one batch of changes, and return the newest number that is covered.
 
     Removals of faces that the file does not have are left out where a face follows, which tells that
     their numbers are covered.
     """
-    if not batch:
+    if not len(batch):
         return last
-    numbers = [change.number for change in batch]
-    if any(later <= earlier for earlier, later in pairwise([last, *numbers])):
+    newest = int(batch.numbers[-1])
+    if (np.diff(batch.numbers, prepend=last) <= 0).any():
         raise Damaged("the database has other changes below its newest")
-    batch = _without_idle(matrix.snapshot(), batch)
-    blank = np.zeros(matrix.dimension, np.float32)
-    vectors = [
-        blank if change.embedding is None else np.asarray(change.embedding, np.float32) for change in batch
-    ]
-    if any(vector.shape != (matrix.dimension,) for vector in vectors):
+    vectors = batch.embeddings
+    if batch.removed.all():
+        vectors = np.zeros((len(batch), matrix.dimension), np.float32)
+    if vectors.shape[1] != matrix.dimension:
         raise ModelMismatch("The database holds vectors of another dimension.")
+    kept = _worth_a_row(matrix.snapshot(), batch)
     matrix.append(
         matrix.make_records(
-            [change.number for change in batch],
-            [change.face_id for change in batch],
-            [REMOVED if change.embedding is None else FACE for change in batch],
-            np.stack(vectors),
-            [change.person for change in batch],
+            batch.numbers[kept],
+            batch.face_ids[kept],
+            np.where(batch.removed, REMOVED, FACE)[kept],
+            vectors[kept],
+            batch.persons[kept],
         )
     )
-    return numbers[-1]
+    return newest
 
 
-def _without_idle(snapshot: Snapshot, batch: list[FaceChange]) -> list[FaceChange]:
-    """Leave out the removals before the batch's last face that take nothing away."""
-    end = max((at for at, change in enumerate(batch) if change.embedding is not None), default=0)
-    removed = {change.face_id for change in batch[:end] if change.embedding is None}
-    if not removed:
-        return batch
-    here = {change.face_id for change in batch if change.embedding is not None}
-    rows = snapshot.wanted(FaceFilter(face_ids=frozenset(removed)))
-    here |= {int(i) for i in snapshot.records(np.flatnonzero(rows))["face_id"]}
-    return [c for at, c in enumerate(batch) if at >= end or c.embedding is not None or c.face_id in here]
+def _worth_a_row(snapshot: Snapshot, batch: FaceChanges) -> NDArray[np.bool_] | slice:
+    """Tell which changes to append: all but the removals before the last face that take nothing away."""
+    if not batch.removed.any() or batch.removed.all():
+        return slice(None)
+    before_last = np.arange(len(batch)) < np.flatnonzero(~batch.removed)[-1]
+    idle = batch.removed & before_last
+    if not idle.any():
+        return slice(None)
+    removed = frozenset(batch.face_ids[idle].tolist())
+    rows = snapshot.wanted(FaceFilter(face_ids=removed))
+    here = {*batch.face_ids[~batch.removed].tolist()}
+    here |= set(snapshot.records(np.flatnonzero(rows))["face_id"].tolist())
+    kept: NDArray[np.bool_] = ~idle | np.isin(batch.face_ids, np.fromiter(here, np.int64, len(here)))
+    return kept

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from facesearch.interfaces import FaceIndex, ImageDatabase, WorkerPool
 from facesearch.records import FaceFilter, Match
 from facesearch.search.codes import FIT_FROM
-from facesearch.search.exact import ExactIndex
+from facesearch.search.exact import NEVER, ExactIndex
 from facesearch.search.graph import new_index, picked
 from facesearch.search.layout import BLOCK_ROWS
-from facesearch.search.scan import exact_distances, scan
+from facesearch.search.measure import exact_distances
+from facesearch.search.scan import scan
 from facesearch.search.snapshot import Snapshot
 from facesearch.search.tending import GraphTender, View, present
 from facesearch.search.topk import TopK
@@ -44,7 +45,8 @@ class HNSWIndex(FaceIndex):
     longer, answers are those of ExactIndex.
 
     Args:
-        directory, pool, parallel_from, block_rows, fit_from, lock_wait_s: as for ExactIndex.
+        directory, pool, parallel_from, threads_from, threads, block_rows, fit_from, lock_wait_s: as for
+            ExactIndex.
         expansion: how many faces the graph is asked for at least.
         graph_from: from how many faces on there is a graph.
         on_the_side: whether a thread of its own builds the graph, or `catch_up` itself.
@@ -60,7 +62,9 @@ class HNSWIndex(FaceIndex):
         dimension: int,
         pool: WorkerPool,
         parallel_from: int,
+        threads_from: int = NEVER,
         *,
+        threads: int | None = None,
         block_rows: int = BLOCK_ROWS,
         fit_from: int = FIT_FROM,
         lock_wait_s: float = 30.0,
@@ -75,6 +79,8 @@ class HNSWIndex(FaceIndex):
             dimension,
             pool,
             parallel_from,
+            threads_from,
+            threads=threads,
             block_rows=block_rows,
             fit_from=fit_from,
             lock_wait_s=lock_wait_s,

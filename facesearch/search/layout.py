@@ -21,12 +21,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from facesearch.search.codes import FIRST
+
 MAGIC = b"\x89faces\r\n"
-VERSION = 2
+VERSION = 3
 PAGE_BYTES = 4096
 PUBLISHED_AT = PAGE_BYTES
 BLOCKS_AT = 2 * PAGE_BYTES
-BLOCK_ROWS = 16_384
+BLOCK_ROWS = 65_536
 
 FACE = 1
 """Kind of row: a face that was added under the row's change number."""
@@ -53,8 +55,8 @@ class Missing(Damaged):
 class Header:
     """Whose vectors a file holds; `generation` is drawn anew for every file that is made.
 
-    `codes` is the number of bytes per row of the first stage, and `encoder_bytes` the length of its
-    encoder; both are 0 where there is none.
+    `codes` is the number of bytes of a row's code, and `encoder_bytes` the length of what made it; both are
+    0 where there are none.
     """
 
     model_id: str
@@ -114,8 +116,9 @@ class Layout:
     """Where the columns of a block lie.
 
     Columns: `number`, `face_id` and `person` int64; `kind` uint32, FACE, MARKER or REMOVED; `square`
-    float32, the vector's squared norm; `vector` float32 (dimension,); with a first stage `code` int8
-    (codes,) and `half` int32; `check` uint32 of the row's other columns in this order.
+    float32, the vector's squared norm; `vector` float32 (dimension,); with codes `code` int8 (64,),
+    `half` int32, `rest` int8 (codes - 64,) and `whole_half` int32; `check` uint32 of the row's other
+    columns in this order.
     """
 
     record: np.dtype[np.void]
@@ -158,7 +161,8 @@ class Layout:
 
 def record_type(dimension: int, codes: int = 0) -> np.dtype[np.void]:
     """One row as a packed record; its last field is the check of the others."""
-    stage = [("code", "i1", (codes,)), ("half", "<i4")] if codes else []
+    rest = codes - FIRST
+    stage = [("code", "i1", (FIRST,)), ("half", "<i4"), ("rest", "i1", (rest,)), ("whole_half", "<i4")]
     return np.dtype(
         [
             ("number", "<i8"),
@@ -167,7 +171,7 @@ def record_type(dimension: int, codes: int = 0) -> np.dtype[np.void]:
             ("kind", "<u4"),
             ("square", "<f4"),
             ("vector", "<f4", (dimension,)),
-            *stage,
+            *(stage if codes else []),
             ("check", "<u4"),
         ]
     )

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from facesearch.search.codes import CODES, FIT_FROM, Encoder, sample_places
+from facesearch.search.codes import FIRST, FIT_FROM, SAMPLE, Encoder, sample_places
 from facesearch.search.layout import (
     BLOCK_ROWS,
     BLOCKS_AT,
@@ -108,10 +108,13 @@ class SharedMatrix:
         """
         self._make(database_id, None).rename(self.path)
 
-    def tidy(self) -> bool:
+    def tidy(self, coming: int = 0) -> bool:
         """Put a copy of the faces in the file's place where that is worth its while; return whether it was.
 
-        The copy has no row without use, and a first stage fitted to the faces of now.
+        The copy has no row without use, and codes fitted to the faces of now.
+
+        Args:
+            coming: how many rows are about to be appended; a build fits once, to a sample of its beginning.
 
         Raises:
             Damaged: the file was changed by another program meanwhile.
@@ -119,35 +122,37 @@ class SharedMatrix:
         """
         old = self.snapshot()
         encoder = old.file.encoder
-        outgrown = old.faces >= (_REFIT_GROWTH * encoder.fitted_on if encoder else self._fit_from)
+        fit_from = min(max(self._fit_from, coming), max(self._fit_from, SAMPLE))
+        outgrown = old.faces >= (_REFIT_GROWTH * encoder.fitted_on if encoder else fit_from)
         if old.count - old.faces <= old.faces // 4 + _SPARE_ROWS and not outgrown:
             return False
         if outgrown:
             places = np.flatnonzero(old.counts)[sample_places(old.faces)]
-            encoder = Encoder.fit(old.records(places)["vector"], old.faces)
+            encoder = Encoder.fit(old.records(places)["vector"], old.faces + coming)
             if encoder is None and old.file.encoder is None:
                 return False
         fresh = self._make(old.database_id, encoder)
         copy = SharedMatrix(fresh, self.model_id, self.dimension)
         for records in _worth_keeping(old):
-            copy.append(_with_stage(records, encoder))
+            copy.append(_with_codes(records, encoder))
         fresh.rename(self.path)
         return True
 
     def make_records(
         self,
-        numbers: Sequence[int],
-        face_ids: Sequence[int],
-        kinds: int | Sequence[int],
+        numbers: Sequence[int] | NDArray[np.int64],
+        face_ids: Sequence[int] | NDArray[np.int64],
+        kinds: int | Sequence[int] | NDArray[np.int64],
         vectors: NDArray[np.float32],
-        persons: int | Sequence[int] = 0,
+        persons: int | Sequence[int] | NDArray[np.int64] = 0,
     ) -> NDArray[np.void]:
         """Return packed records with squared norms, first stage and checks, as the file has them.
 
         Args:
             vectors: float32 (n, dimension).
         """
-        records = np.zeros(len(numbers), record_type(self.dimension))
+        encoder = self.snapshot().file.encoder
+        records = np.zeros(len(numbers), record_type(self.dimension, _code_bytes(encoder)))
         records["number"] = numbers
         records["face_id"] = face_ids
         records["kind"] = kinds
@@ -156,7 +161,7 @@ class SharedMatrix:
         with np.errstate(all="ignore"):  # a norm beyond float32 becomes infinite, and the scan expects it
             wide = vectors.astype(np.float64)
             records["square"] = np.einsum("ij,ij->i", wide, wide)
-        return _with_stage(records, self.snapshot().file.encoder)
+        return _completed(records, encoder)
 
     def append(self, records: NDArray[np.void]) -> None:
         """Write rows after the published ones, then publish them all at once.
@@ -192,7 +197,7 @@ class SharedMatrix:
             stale.unlink(missing_ok=True)
         generation = uuid.uuid4().hex
         data = encoder.to_bytes() if encoder else b""
-        codes = CODES if encoder else 0
+        codes = _code_bytes(encoder)
         header = Header(
             self.model_id, self.dimension, database_id, generation, self._block_rows, codes, len(data)
         )
@@ -234,15 +239,26 @@ class SharedMatrix:
         return self._grown(file, count)
 
 
-def _with_stage(records: NDArray[np.void], encoder: Encoder | None) -> NDArray[np.void]:
-    """Return the records with the codes of this encoder and with their checks."""
-    whole = np.zeros(len(records), record_type(records["vector"].shape[1], CODES if encoder else 0))
-    for name in record_type(records["vector"].shape[1]).names or ():
-        whole[name] = records[name]
+def _code_bytes(encoder: Encoder | None) -> int:
+    return FIRST + encoder.rest_bytes if encoder else 0
+
+
+def _completed(records: NDArray[np.void], encoder: Encoder | None) -> NDArray[np.void]:
+    """Set the codes of records that have room for them, and the checks."""
     if encoder:
-        whole["code"], whole["half"] = encoder.encode_rows(records["vector"])
-    whole["check"] = row_checks(whole)
-    return whole
+        codes = encoder.encode_rows(np.ascontiguousarray(records["vector"]))
+        records["code"], records["half"], records["rest"], records["whole_half"] = codes
+    records["check"] = row_checks(records)
+    return records
+
+
+def _with_codes(records: NDArray[np.void], encoder: Encoder | None) -> NDArray[np.void]:
+    """Return a copy of any file's records with the codes of this encoder."""
+    bare = record_type(records["vector"].shape[1])
+    whole = np.zeros(len(records), record_type(records["vector"].shape[1], _code_bytes(encoder)))
+    for name in bare.names or ():
+        whole[name] = records[name]
+    return _completed(whole, encoder)
 
 
 def _worth_keeping(old: Snapshot) -> Iterator[NDArray[np.void]]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facesearch.records import FaceFilter
-from facesearch.search.codes import Encoder
+from facesearch.search.codes import Codes, Encoder
 from facesearch.search.layout import (
     BLOCKS_AT,
     FACE,
@@ -26,7 +26,7 @@ from facesearch.search.layout import (
     row_checks,
     seal_of,
 )
-from facesearch.search.scan import Rows
+from facesearch.search.measure import Rows
 
 _WORD_TRIES = 3
 _ONE_BY_ONE = 64
@@ -196,14 +196,20 @@ class Snapshot:
         at = 0
         for block, part in self.file.spans(first, min(last, self.count)):
             size = part.stop - part.start
-            has_codes = self.file.encoder is not None
+            codes = None
+            if self.file.encoder is not None:
+                codes = Codes(
+                    columns["code"][block, part.start :],
+                    columns["half"][block, part],
+                    columns["rest"][block, part.start :],
+                    columns["whole_half"][block, part],
+                )
             yield Rows(
                 columns["vector"][block, part],
                 columns["square"][block, part],
                 columns["face_id"][block, part],
                 counts[at : at + size],
-                columns["code"][block, part.start :] if has_codes else None,
-                columns["half"][block, part] if has_codes else None,
+                codes,
             )
             at += size
 

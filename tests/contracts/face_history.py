@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from facesearch.errors import DatabaseUnavailable
 from facesearch.interfaces import ImageDatabase
-from facesearch.records import FaceChange, FaceFilter, Match, NewFace, StoredFace
+from facesearch.records import FaceChange, FaceChanges, FaceFilter, Match, NewFace, StoredFace
 
 MODEL = "test-model"
 
@@ -114,12 +114,12 @@ class FaceHistory(ImageDatabase):
         self.ping()
         return self.newest
 
-    def changes_after(self, number: int, model_id: str) -> Iterator[list[FaceChange]]:
+    def changes_after(self, number: int, model_id: str) -> Iterator[FaceChanges]:
         self.streams += 1
         wanted = [c for model, c in self.changes if model == model_id and c.number > number]
         for start in range(0, len(wanted), self.batch):
             self.ping()
-            yield wanted[start : start + self.batch]
+            yield FaceChanges.of(wanted[start : start + self.batch])
 
     def ping(self) -> None:
         if self.is_away:

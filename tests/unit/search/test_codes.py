@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from facesearch.search.codes import ALWAYS, CODES, Encoder
-from facesearch.search.scan import exact_distances
+from facesearch.search.codes import ALWAYS, FINE, Encoder, ProbeCode
+from facesearch.search.measure import exact_distances
 
 
 def gallery(rows: int, dimension: int, seed: int) -> NDArray[np.float32]:
@@ -23,12 +23,17 @@ def fitted(rows: NDArray[np.float32]) -> Encoder:
 
 
 def scores_of(
-    encoder: Encoder, rows: NDArray[np.float32], probe: NDArray[np.float32]
-) -> tuple[NDArray[np.int64], int, float]:
-    """The rows' scores, and the probe's half square and error."""
-    codes, halves = encoder.encode_rows(rows)
-    (code,), (half,), (error,) = encoder.encode(probe[np.newaxis])
-    return codes.astype(np.int64) @ code.astype(np.int64) - halves, int(half), float(error)
+    encoder: Encoder, rows: NDArray[np.float32], code: ProbeCode
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The rows' scores in the first stage and over all coordinates."""
+    weights = [1] if len(code.first) == 1 else [FINE, 1]
+    codes = encoder.encode_rows(rows)
+    first = codes.first.astype(np.int64) @ code.first.T.astype(np.int64) @ weights
+    rest = codes.rest.astype(np.int64) @ code.rest.T.astype(np.int64) @ weights
+    shifted = [
+        np.where(half == ALWAYS, -(2**40), half.astype(np.int64) << code.shift) for half in codes[1::2]
+    ]
+    return first - shifted[0], first + rest - shifted[1]
 
 
 @pytest.mark.parametrize(
@@ -39,34 +44,51 @@ def test_no_row_within_the_limit_scores_below_the_bound(dimension: int, scale: f
     rows = gallery(600, dimension, dimension) * np.float32(scale)
     encoder = fitted(rows)
     away = np.float32(scale) * np.random.default_rng(1).standard_normal(dimension).astype(np.float32)
-    tests = [rows[0], rows[1] + np.float32(1e-3) * away, rows[2] + away, 100 * away, 0 * away]
+    tests = [rows[0], rows[1] + np.float32(1e-3) * away, rows[2] + away, 5 * away, 20 * away, 0 * away]
     asked = np.concatenate([rows, rows[:50] + np.float32(0.5) * away, rows[:9] * 1e6, rows[:9] + 30 * away])
+    shifts = set()
     for probe in tests:
-        scores, half, error = scores_of(encoder, asked, probe)
-        for score, distance in zip(scores, exact_distances(asked, probe.astype(np.float64)), strict=True):
-            assert score >= encoder.bound(half, error, float(distance))
+        if (code := encoder.encode_probe(probe)) is None:
+            continue
+        shifts.add(code.shift)
+        first, whole = scores_of(encoder, asked, code)
+        distances = exact_distances(asked, probe.astype(np.float64))
+        for at, distance in enumerate(distances):
+            assert first[at] >= code.first_bound(float(distance))
+            assert whole[at] >= code.whole_bound(float(distance))
+    assert len(shifts) > 1
 
 
-def test_most_rows_beyond_the_limit_score_below_the_bound() -> None:
+def test_each_stage_rules_out_most_of_what_it_is_given() -> None:
     rows = gallery(5000, 128, 2)
     encoder = fitted(rows)
-    scores, half, error = scores_of(encoder, rows, rows[0])
-    distances = exact_distances(rows, rows[0].astype(np.float64))
-    limit = float(np.sort(distances)[10])
-    assert np.count_nonzero(scores >= encoder.bound(half, error, limit)) < 200
+    for probe in (rows[0], rows[0] + np.float32(0.5)):  # one far from everything
+        distances = exact_distances(rows, probe.astype(np.float64))
+        limit = float(np.sort(distances)[10])
+        code = encoder.encode_probe(probe)
+        assert code is not None
+        first, whole = scores_of(encoder, rows, code)
+        passed = np.count_nonzero(whole >= code.whole_bound(limit))
+        assert passed < 200
+        assert passed < np.count_nonzero(first >= code.first_bound(limit))
 
 
 def test_rows_that_a_code_says_little_about_pass_every_bound() -> None:
     rows = gallery(2000, 128, 3)
     encoder = fitted(rows)
     odd = np.stack([rows[0] * 1000, np.full(128, np.nan), np.full(128, np.inf), np.full(128, 3e38)])
-    _, halves = encoder.encode_rows(odd.astype(np.float32))
-    assert halves.tolist() == [ALWAYS] * 4
-    codes, _ = encoder.encode_rows(rows)
-    products = codes.astype(np.int64) @ codes[:9].astype(np.int64).T
-    assert (products - ALWAYS).min() > CODES * 127 * 127
-    _, all_halves = encoder.encode_rows(rows)
-    assert np.count_nonzero(all_halves == ALWAYS) < 20
+    odd_codes = encoder.encode_rows(odd.astype(np.float32))
+    assert odd_codes.half.tolist() == [ALWAYS] * 4
+    assert odd_codes.whole_half.tolist() == [ALWAYS] * 4
+    codes = encoder.encode_rows(rows)
+    assert np.count_nonzero(codes.half == ALWAYS) < 20
+    assert np.count_nonzero(codes.whole_half == ALWAYS) < 20
+
+
+@pytest.mark.parametrize("value", [1e6, 1e30, np.nan, np.inf])
+def test_a_probe_beyond_all_measure_has_no_code(value: float) -> None:
+    encoder = fitted(gallery(2000, 128, 3))
+    assert encoder.encode_probe(np.full(128, value, np.float32)) is None
 
 
 @pytest.mark.parametrize("value", [0.0, 7.5, np.nan, 1e30])
@@ -80,16 +102,15 @@ def test_values_that_are_not_finite_do_not_spoil_the_fit() -> None:
     rows[::10] = np.nan
     rows[1::10, 3] = np.inf
     encoder = fitted(rows)
-    _, halves = encoder.encode_rows(rows)
-    assert np.count_nonzero(halves == ALWAYS) < 220
+    assert np.count_nonzero(encoder.encode_rows(rows).half == ALWAYS) < 220
 
 
 def test_an_encoder_is_read_as_it_was_written() -> None:
     rows = gallery(500, 100, 5)
     encoder = fitted(rows)
     copy = Encoder.from_bytes(encoder.to_bytes())
-    mine, other = encoder.encode(rows), copy.encode(rows)
-    assert all(np.array_equal(mine[at], other[at]) for at in range(3))
+    mine, other = encoder.encode_rows(rows), copy.encode_rows(rows)
+    assert all(np.array_equal(mine[at], other[at]) for at in range(4))
     assert copy.fitted_on == 500
     data = bytearray(encoder.to_bytes())
     data[100] ^= 1

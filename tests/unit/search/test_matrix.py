@@ -271,10 +271,11 @@ def test_a_file_gets_a_first_stage_once_it_has_enough_faces_and_another_when_it_
     assert encoder.fitted_on == 50
     (*_, rows) = matrix.snapshot().rows(0, 199)
     assert rows.codes is not None
-    codes, halves = encoder.encode_rows(rows.vectors)
-    assert np.array_equal(rows.codes[: len(codes)], codes)
-    assert rows.halves is not None
-    assert np.array_equal(rows.halves, halves)
+    codes = encoder.encode_rows(rows.vectors)
+    assert np.array_equal(rows.codes.first[: len(codes.first)], codes.first)
+    assert np.array_equal(rows.codes.rest[: len(codes.rest)], codes.rest)
+    assert np.array_equal(rows.codes.half, codes.half)
+    assert np.array_equal(rows.codes.whole_half, codes.whole_half)
     append(matrix, 200, 1)
     assert matrix.tidy()
     encoder = SharedMatrix(path, "model", 3).snapshot().file.encoder

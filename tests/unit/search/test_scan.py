@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from facesearch.search import scan as module
-from facesearch.search.scan import Rows, exact_distances, scan
+from facesearch.search import measure, whole
+from facesearch.search.measure import Probe, Rows, exact_distances
+from facesearch.search.scan import scan
 from facesearch.search.topk import TopK
 
 
@@ -54,7 +55,7 @@ def test_the_first_pass_rules_out_nearly_all_rows(monkeypatch: pytest.MonkeyPatc
         looked_at.append(len(vectors))
         return exact_distances(vectors, probe)
 
-    monkeypatch.setattr(module, "exact_distances", counted)
+    monkeypatch.setattr(measure, "exact_distances", counted)
     random = np.random.default_rng(6)
     vectors = (0.1 * random.standard_normal((40_960, 128))).astype(np.float32)
     scan(blocks(vectors), vectors[:1], 5, 2.0)
@@ -80,12 +81,12 @@ def test_no_score_of_a_row_within_the_limit_lies_below_the_threshold() -> None:
         probe = (size + spread * random.standard_normal(dimension)).astype(np.float32)
         (rows,) = blocks(vectors)
         twice = np.repeat(2 * probe[np.newaxis], random.integers(1, 3), axis=0)
-        scores = module._products(twice, vectors)[0] - rows.squares
+        scores = whole._products(twice, vectors)[0] - rows.squares
         wide = probe.astype(np.float64)
         square = float((wide * wide).sum())
         for score, distance in zip(scores, exact_distances(vectors, wide), strict=True):
-            state = module._Probe(probe, wide, square, math.sqrt(square), TopK(1, float(distance)))
-            assert score >= module._threshold(float(rows.squares.max()), dimension, state)
+            state = Probe(probe, wide, square, math.sqrt(square), TopK(1, float(distance)), None)
+            assert score >= whole._threshold(float(rows.squares.max()), dimension, state)
 
 
 def test_memory_stays_small_whatever_is_asked() -> None:

@@ -204,6 +204,18 @@ def test_a_restored_database_that_went_on_gets_another_graph(
         confirm(index, history)
 
 
+def test_a_graph_that_was_deleted_is_built_anew(
+    tmp_path: Path, history: FaceHistory, added: list[int]
+) -> None:
+    index = make(tmp_path)
+    index.catch_up(history)
+    graph_of(tmp_path).unlink()
+    index.catch_up(history)
+    assert covered(index) == 1500
+    assert sum(added) == 3000
+    assert graph_of(tmp_path).exists()
+
+
 def test_another_database_gets_another_graph(
     tmp_path: Path, history: FaceHistory, added: list[int], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -1,0 +1,104 @@
+"""Rows of the gallery, what a probe has come to among them, and the distances that decide."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facesearch.search.codes import Codes, ProbeCode
+from facesearch.search.topk import TopK
+
+EXACT_NUMBERS = 1 << 16
+"""Float64 numbers in one temporary array of `exact_distances`: 512 KiB."""
+SCORES = 1 << 20
+"""Scores in one temporary array of a stage: 4 MiB."""
+SAFE_NORM = 1e18
+"""Below it no float32 product or sum of squares can overflow."""
+UNDERFLOW = 2.0**-124
+
+
+class Rows(NamedTuple):
+    """Consecutive rows of the gallery.
+
+    Args:
+        vectors: float32 (n, d).
+        squares: float32 (n,), each vector's squared norm, computed in float64 and rounded.
+        face_ids: int64 (n,).
+        counts: bool (n,), whether the row is a face that may be found.
+        codes: those of the rows, `first` and `rest` C-contiguous and perhaps longer, if there are any.
+    """
+
+    vectors: NDArray[np.float32]
+    squares: NDArray[np.float32]
+    face_ids: NDArray[np.int64]
+    counts: NDArray[np.bool_]
+    codes: Codes | None = None
+
+    def pieces(self, size: int) -> Iterator["Rows"]:
+        """Yield the rows in order, at most `size` at a time."""
+        if len(self.counts) <= size:
+            yield self
+            return
+        for first in range(0, len(self.counts), size):
+            part = slice(first, first + size)
+            codes = self.codes
+            if codes is not None:
+                first_codes, rest = codes.first[first:], codes.rest[first:]
+                codes = Codes(first_codes, codes.half[part], rest, codes.whole_half[part])
+            yield Rows(self.vectors[part], self.squares[part], self.face_ids[part], self.counts[part], codes)
+
+
+@dataclass(slots=True)
+class Probe:
+    """What one probe of one search has come to; `code` is None where it is compared by whole vectors."""
+
+    single: NDArray[np.float32]
+    exact: NDArray[np.float64]
+    square: float
+    norm: float
+    heap: TopK
+    code: ProbeCode | None
+
+
+def exact_distances(vectors: NDArray[np.float32], probe: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return sqrt(sum((x - q)^2)) of every row in float64.
+
+    Args:
+        vectors: float32 (n, d).
+        probe: float64 (d,), holding float32 values.
+    """
+    difference = vectors.astype(np.float64)
+    difference -= probe
+    np.multiply(difference, difference, out=difference)
+    total: NDArray[np.float64] = difference.sum(axis=1)
+    return np.sqrt(total, out=total)
+
+
+def measure_all(rows: Rows, places: NDArray[np.intp], state: Probe) -> None:
+    """Put any number of rows before the probe's heap, some at a time."""
+    size = max(16, 4 * EXACT_NUMBERS // rows.vectors.shape[1])
+    for first in range(0, len(places), size):
+        measure(rows, places[first : first + size], state)
+
+
+def measure(rows: Rows, places: NDArray[np.intp], state: Probe) -> None:
+    """Put some rows before the probe's heap: float32 drops what is clearly too far, float64 decides.
+
+    A float32 sum of d squared differences errs by less than (d + 8) 2^-23 of itself, however it is
+    ordered, and by underflow.
+    """
+    vectors = rows.vectors[places]
+    limit = state.heap.limit
+    dimension = vectors.shape[1]
+    square = limit * limit * (1 + (dimension + 8) * 2.0**-22) + (dimension + 8) * UNDERFLOW
+    if square < SAFE_NORM:
+        difference = vectors - state.single
+        near = np.flatnonzero(~(np.einsum("ij,ij->i", difference, difference) > square))
+        if len(near) < len(places):
+            vectors, places = vectors[near], places[near]
+    size = max(16, EXACT_NUMBERS // dimension)
+    for first in range(0, len(places), size):
+        part = slice(first, first + size)
+        state.heap.push_many(exact_distances(vectors[part], state.exact), rows.face_ids[places[part]])

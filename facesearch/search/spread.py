@@ -1,0 +1,133 @@
+"""Where a search runs: in the calling thread, in several threads, or in the pool's processes."""
+
+import logging
+import os
+import threading
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facesearch.errors import Unavailable
+from facesearch.interfaces import WorkerPool
+from facesearch.records import Outcome
+from facesearch.search.scan import scan
+from facesearch.search.slices import Slice, scan_slice
+from facesearch.search.snapshot import Snapshot
+from facesearch.search.topk import TopK
+
+Found = list[list[tuple[float, int]]]
+
+_log = logging.getLogger(__name__)
+
+
+class Spread:
+    """Cuts a search into slices of rows and merges their heaps; lives as long as its index.
+
+    Any thread may call it. Small galleries are scanned where the call is made. From `threads_from` rows on
+    a search takes threads, one per core, unless another search of the process has them: the kernels let
+    go of the interpreter, and nothing is copied. From `parallel_from` rows on it takes the pool's processes,
+    which map the same file. docs/decisions/0009 has the measurements behind the defaults.
+
+    Args:
+        pool: the processes.
+        parallel_from: rows from which on they are used.
+        threads_from: rows from which on threads are used.
+        threads: how many; by default one per core that this process may use.
+    """
+
+    def __init__(
+        self, pool: WorkerPool, parallel_from: int, threads_from: int, threads: int | None = None
+    ) -> None:
+        self.pool = pool
+        self.parallel_from = parallel_from
+        self.threads_from = threads_from
+        self.threads = threads or len(os.sched_getaffinity(0))
+        self._taken = threading.Lock()
+        self._executor: ThreadPoolExecutor | None = None
+
+    def scan(
+        self,
+        path: Path,
+        snapshot: Snapshot,
+        probes: NDArray[np.float32],
+        k: int,
+        tolerance: float,
+        wanted: NDArray[np.bool_],
+    ) -> Found:
+        """Return as `scan.scan` does for all rows of a snapshot.
+
+        Args:
+            path: the snapshot's file.
+            wanted: bool (rows,), which may be found.
+        """
+        if snapshot.count >= self.parallel_from and self.pool.processes > 1:
+            try:
+                return self._in_processes(path, snapshot, probes, k, tolerance, wanted)
+            except Unavailable as error:
+                _log.warning("A search ran in one process instead of the pool's: %s", error.message)
+        if snapshot.count >= self.threads_from and self.threads > 1 and self._taken.acquire(blocking=False):
+            try:
+                return self._in_threads(snapshot, probes, k, tolerance, wanted)
+            finally:
+                self._taken.release()
+        return scan(snapshot.rows(0, snapshot.count, wanted), probes, k, tolerance, snapshot.file.encoder)
+
+    def close(self) -> None:
+        """End the threads; a search that still runs is waited for."""
+        with self._taken:
+            if self._executor is not None:
+                self._executor.shutdown()
+                self._executor = None
+
+    def _in_threads(
+        self,
+        snapshot: Snapshot,
+        probes: NDArray[np.float32],
+        k: int,
+        tolerance: float,
+        wanted: NDArray[np.bool_],
+    ) -> Found:
+        if self._executor is None:
+            self._executor = ThreadPoolExecutor(self.threads - 1, "search")
+
+        def part(first: int, last: int) -> Found:
+            rows = snapshot.rows(first, last, wanted[first:last])
+            return scan(rows, probes, k, tolerance, snapshot.file.encoder)
+
+        (own, *others) = _cuts(snapshot.count, self.threads)
+        begun = [self._executor.submit(part, *cut) for cut in others]
+        return _merged([part(*own), *(future.result() for future in begun)], len(probes), k)
+
+    def _in_processes(
+        self,
+        path: Path,
+        snapshot: Snapshot,
+        probes: NDArray[np.float32],
+        k: int,
+        tolerance: float,
+        wanted: NDArray[np.bool_],
+    ) -> Found:
+        generation = snapshot.file.header.generation
+        slices = [
+            Slice(path, generation, first, last, probes, k, tolerance, np.packbits(wanted[first:last]))
+            for first, last in _cuts(snapshot.count, self.pool.processes)
+        ]
+        outcomes: Iterable[Outcome[Found]] = self.pool.map(scan_slice, slices)
+        return _merged([outcome.unwrap() for outcome in outcomes], len(probes), k)
+
+
+def _cuts(count: int, parts: int) -> list[tuple[int, int]]:
+    bounds = [count * part // parts for part in range(parts + 1)]
+    return [(first, last) for first, last in pairwise(bounds) if first < last]
+
+
+def _merged(slices: Iterable[Found], probes: int, k: int) -> Found:
+    heaps = [TopK(k) for _ in range(probes)]
+    for found in slices:
+        for heap, pairs in zip(heaps, found, strict=True):
+            heap.merge(pairs)
+    return [heap.sorted() for heap in heaps]

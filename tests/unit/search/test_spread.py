@@ -1,0 +1,85 @@
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from facesearch.search import ExactIndex
+from facesearch.search.exact import NEVER
+from facesearch.search.measure import Rows
+from facesearch.search.scan import scan
+from facesearch.workers import InlinePool
+from tests.contracts.face_history import MODEL, FaceHistory
+
+VECTORS = np.random.default_rng(3).standard_normal((500, 8)).astype(np.float32)
+
+
+@pytest.fixture
+def history() -> FaceHistory:
+    filled = FaceHistory()
+    filled.add(VECTORS)
+    return filled
+
+
+@pytest.fixture
+def index(tmp_path: Path, history: FaceHistory) -> Iterator[ExactIndex]:
+    made = ExactIndex(tmp_path, MODEL, 8, InlinePool(), NEVER, 500, threads=3, block_rows=64)
+    made.catch_up(history)
+    yield made
+    made.close()
+
+
+def names() -> set[str]:
+    return {thread.name for thread in threading.enumerate() if thread.name.startswith("search")}
+
+
+def test_threads_find_what_one_alone_finds(index: ExactIndex, history: FaceHistory) -> None:
+    before = names()
+    assert index.search(VECTORS[:3], 400, 9.0) == history.nearest(VECTORS[:3], 400, 9.0)
+    assert len(names() - before) == 2
+
+
+def test_a_small_gallery_takes_no_threads(tmp_path: Path, history: FaceHistory) -> None:
+    before = names()
+    index = ExactIndex(tmp_path, MODEL, 8, InlinePool(), NEVER, 501, threads=3)
+    index.catch_up(history)
+    assert index.search(VECTORS[:1], 5, 9.0) == history.nearest(VECTORS[:1], 5, 9.0)
+    assert names() == before
+
+
+def test_while_a_search_has_the_threads_others_do_without(
+    index: ExactIndex, history: FaceHistory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started, go_on = threading.Event(), threading.Event()
+
+    def waiting(*arguments: object) -> object:
+        started.set()
+        assert go_on.wait(20)
+        return scan(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("facesearch.search.spread.scan", waiting)
+    first = threading.Thread(target=index.search, args=(VECTORS[:1], 5, 9.0))
+    first.start()
+    assert started.wait(20)
+    seen: list[int] = []
+
+    def counting(rows: Iterator[Rows], *arguments: object) -> object:
+        blocks = list(rows)
+        seen.append(sum(len(block.counts) for block in blocks))
+        return scan(blocks, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("facesearch.search.spread.scan", counting)
+    assert index.search(VECTORS[:1], 5, 9.0) == history.nearest(VECTORS[:1], 5, 9.0)
+    assert seen == [500]
+    go_on.set()
+    first.join(20)
+    assert not first.is_alive()
+
+
+def test_threads_end_with_the_index(index: ExactIndex) -> None:
+    before = names()
+    index.search(VECTORS[:1], 5, 9.0)
+    assert names() - before
+    index.close()
+    assert not names() - before
