@@ -148,7 +148,7 @@ class GraphFile:
         """Whether the graph was built from the history that these rows come from.
 
         A database that was restored and went on has other faces from some number on. So it is enough
-        that those of the graph's last faces that the matrix still has are the same.
+        that the matrix still has some of the graph's last faces, and the same.
 
         Args:
             numbers: the change numbers of all rows of the snapshot.

@@ -85,6 +85,8 @@ class TestFile:
         builder.publish(path, DATABASE, 2000)
         longer = self.open(path)
         assert longer.about.nodes == 649
+        told = [number for number, _ in longer.about.landmarks]
+        assert told == [*range(610 - 206, 610), *range(1000, 1050)]
         codes, fits = longer.quantiser.encode(np.concatenate([draw(600, 4)[:1], draw(50, 5)[49:]]))
         assert fits.all()
         assert [int(longer.nearest(code, 10)[0][0]) for code in codes] == [10, 1049]

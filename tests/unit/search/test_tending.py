@@ -204,6 +204,20 @@ def test_a_restored_database_that_went_on_gets_another_graph(
         confirm(index, history)
 
 
+def test_a_graph_none_of_whose_last_faces_is_there_is_built_anew(
+    tmp_path: Path, history: FaceHistory, added: list[int]
+) -> None:
+    index = make(tmp_path)
+    index.catch_up(history)
+    history.forget_after(500)
+    history.add(draw(700, 2))
+    history.add(draw(400, 3), model_id="another")
+    added.clear()
+    index.catch_up(history)
+    assert sum(added) == 1200
+    confirm(index, history)
+
+
 def test_a_graph_that_was_deleted_is_built_anew(
     tmp_path: Path, history: FaceHistory, added: list[int]
 ) -> None:
