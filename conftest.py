@@ -1,7 +1,7 @@
 """What holds for every test: how child processes are measured, and what may not be skipped.
 
-FACESEARCH_REQUIRE_MARIADB=1 turns a skipped test of the mark `mysql` into a failure, and
-FACESEARCH_REQUIRE_FACES=1 one of the mark `faces`.
+FACESEARCH_REQUIRE_MARIADB=1 turns a skipped test of the mark `mysql` into a failure,
+FACESEARCH_REQUIRE_FACES=1 one of the mark `faces`, and FACESEARCH_REQUIRE_HNSW=1 one of the mark `hnsw`.
 
 `python3 -m coverage run --source=. -m pytest` writes one data file for each process, which `coverage report`
 joins with what it finds; so what an earlier run left is removed first.
@@ -13,7 +13,11 @@ from collections.abc import Generator
 import coverage
 import pytest
 
-REQUIRED_BY = {"mysql": "FACESEARCH_REQUIRE_MARIADB", "faces": "FACESEARCH_REQUIRE_FACES"}
+REQUIRED_BY = {
+    "mysql": "FACESEARCH_REQUIRE_MARIADB",
+    "faces": "FACESEARCH_REQUIRE_FACES",
+    "hnsw": "FACESEARCH_REQUIRE_HNSW",
+}
 REQUIRED = pytest.StashKey[dict[str, str]]()
 
 

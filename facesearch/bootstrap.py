@@ -8,7 +8,7 @@ from facesearch.databases import open_image_database
 from facesearch.encoders import KINDS, AGTEncoder
 from facesearch.images import AGTImage
 from facesearch.interfaces import API
-from facesearch.search import ExactIndex
+from facesearch.search import ExactIndex, HNSWIndex
 from facesearch.service import AGTAPI, EncodePhotos, faces_of, read_encodings
 from facesearch.web import Application, create_app
 from facesearch.workers import ProcessPool
@@ -31,7 +31,8 @@ def build_api(settings: Settings) -> API:
         settings.workers.task_timeout_s,
         settings.data_dir / "workers",
     )
-    index = ExactIndex(
+    kind = HNSWIndex if settings.search.index == "hnsw" else ExactIndex
+    index = kind(
         settings.data_dir / "index",
         encoder.model_id,
         encoder.dimension,

@@ -86,6 +86,15 @@ class ExactIndex(FaceIndex):
             lock_wait_s=self._lock_wait_s,
         )
 
+    @property
+    def matrix(self) -> SharedMatrix:
+        """The matrix that this process shares with others; to be read, and written by `catch_up` alone."""
+        return self._matrix
+
+    def snapshot(self) -> Snapshot | None:
+        """Return what a search reads: the rows as of the last catch-up; None where there is no copy."""
+        return self._held or self._open_lazily()
+
     def catch_up(self, database: ImageDatabase) -> None:
         """Take over every change that the database committed before this call.
 

@@ -64,6 +64,7 @@ def test_every_port_stands_on_one_page() -> None:
         ("images", "AGTImage", ["Image"]),
         ("encoders", "AGTEncoder", ["ImageEncoder"]),
         ("search", "ExactIndex", ["FaceIndex"]),
+        ("search", "HNSWIndex", ["FaceIndex"]),
         ("workers", "ProcessPool", ["WorkerPool"]),
         ("workers", "InlinePool", ["WorkerPool"]),
         ("service", "AGTAPI", ["API"]),

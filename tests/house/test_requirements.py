@@ -64,6 +64,19 @@ def test_tools_stay_out_of_what_the_service_installs() -> None:
     assert _pins("requirements-dev.txt").keys().isdisjoint(_pins("requirements.txt"))
 
 
+def test_what_the_approximate_index_requires_is_pinned_and_the_same_everywhere() -> None:
+    pins, service, tools = (_pins(f"requirements{name}.txt") for name in ("-hnsw", "", "-dev"))
+    assert pins["usearch"] == tools["usearch"]
+    assert pins.keys().isdisjoint(service)
+    for name in pins:
+        try:
+            needed = [Requirement(text) for text in metadata.requires(name) or []]
+        except metadata.PackageNotFoundError:
+            pytest.skip(f"{name} is not installed")
+        here = [n.name for n in needed if n.marker is None or n.marker.evaluate({"extra": ""})]
+        assert {canonicalize_name(n) for n in here} <= pins.keys() | service.keys()
+
+
 def test_face_recognition_is_importable_without_pkg_resources() -> None:
     """The original model package ends the process with status 0 where setuptools has none."""
     code = "import sys; sys.modules['pkg_resources'] = None; import face_recognition; print('imported')"
