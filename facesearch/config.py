@@ -86,13 +86,13 @@ class SearchSettings(_Section):
     """Where a search runs, by stored faces, and what else it may do.
 
     `index`: `exact`, or `hnsw` for tens of millions of faces: sooner, and may miss a face; needs usearch.
-    From `threads_from` faces on a search is spread over threads, one per core, and from `parallel_from` on
-    over the pool's processes. `when_database_away`: `stale` answers from the copy, without names and
-    marked; `unavailable` refuses.
+    From `threads_from` faces on a search is spread over threads, one per core, where these are idle, and
+    from `parallel_from` on over the pool's processes. `when_database_away`: `stale` answers from the copy,
+    without names and marked; `unavailable` refuses.
     """
 
     index: Literal["exact", "hnsw"] = "exact"
-    threads_from: Annotated[int, Field(ge=0)] = 100_000
+    threads_from: Annotated[int, Field(ge=0)] = 500_000
     parallel_from: Annotated[int, Field(ge=0)] = 1_000_000_000
     when_database_away: Literal["stale", "unavailable"] = "stale"
 

@@ -36,18 +36,22 @@ class Rows(NamedTuple):
     counts: NDArray[np.bool_]
     codes: Codes | None = None
 
-    def pieces(self, size: int) -> Iterator["Rows"]:
-        """Yield the rows in order, at most `size` at a time."""
-        if len(self.counts) <= size:
-            yield self
-            return
-        for first in range(0, len(self.counts), size):
-            part = slice(first, first + size)
-            codes = self.codes
-            if codes is not None:
-                first_codes, rest = codes.first[first:], codes.rest[first:]
-                codes = Codes(first_codes, codes.half[part], rest, codes.whole_half[part])
-            yield Rows(self.vectors[part], self.squares[part], self.face_ids[part], self.counts[part], codes)
+    def pieces(self, size: int, times: int | None = None) -> Iterator["Rows"]:
+        """Yield the rows in order, `size` at a time; after so many `times` all that are left."""
+        count = len(self.counts)
+        first = 0
+        while first < count:
+            last = count if times == 0 else min(first + size, count)
+            yield self._part(first, last)
+            first, times = last, None if times is None else times - 1
+
+    def _part(self, first: int, last: int) -> "Rows":
+        if (first, last) == (0, len(self.counts)):
+            return self
+        part, codes = slice(first, last), self.codes
+        if codes is not None:
+            codes = Codes(codes.first[first:], codes.half[part], codes.rest[first:], codes.whole_half[part])
+        return Rows(self.vectors[part], self.squares[part], self.face_ids[part], self.counts[part], codes)
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ temporary arrays stay at a few megabytes.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from facesearch.search.topk import TopK
 from facesearch.search.whole import by_products
 
 _PROBES_AT_ONCE = 64
+_AT_FIRST = 4096
 _FEW = 32  # where not even one row in so many may be found, these are measured and the rest is not read
 
 
@@ -59,7 +60,7 @@ def scan(
         scans = [
             _Scan(states[first : first + _PROBES_AT_ONCE]) for first in range(0, len(states), _PROBES_AT_ONCE)
         ]
-        for rows in blocks:
+        for rows in _beginning_small(blocks):
             found = np.count_nonzero(rows.counts)
             if found * _FEW < len(rows.counts):
                 places = np.flatnonzero(rows.counts)
@@ -69,6 +70,12 @@ def scan(
             for part in scans:
                 part.block(rows)
     return [state.heap.sorted() for state in states]
+
+
+def _beginning_small(blocks: Iterable[Rows]) -> Iterator[Rows]:
+    """Yield the first few rows on their own: they give the heaps a limit for the rest of their block."""
+    for at, rows in enumerate(blocks):
+        yield from rows.pieces(_AT_FIRST, 1) if at == 0 else (rows,)
 
 
 class _Scan:

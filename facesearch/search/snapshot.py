@@ -173,14 +173,18 @@ class Snapshot:
                 file.verify_seal(block)
             else:
                 file.verify_rows(block, part)
-        kinds = gathered(file, "kind", self.count, count)
-        ids = gathered(file, "face_id", self.count, count)
-        counts = np.concatenate([self.counts, kinds == FACE])
-        told = ids[kinds != MARKER]
-        steps = np.diff(told, prepend=self.highest_id)
-        if (steps <= 0).any() or (kinds > MARKER).any():
-            _take_out(file, counts, self.count, ids, kinds)
-        highest = max(self.highest_id, int(told.max(initial=0)))
+        # Block by block: whole columns of a million rows would stay with the process as free memory.
+        counts = np.concatenate([self.counts, np.zeros(count - self.count, bool)])
+        highest, in_order, done = self.highest_id, True, self.count
+        for block, part in file.spans(self.count, count):
+            kinds, ids = file.columns["kind"][block, part], file.columns["face_id"][block, part]
+            counts[done : done + len(kinds)] = kinds == FACE
+            done += len(kinds)
+            told = ids[kinds != MARKER]
+            in_order &= not (np.diff(told, prepend=highest) <= 0).any() and not (kinds > MARKER).any()
+            highest = max(highest, int(told.max(initial=0)))
+        if not in_order:
+            _take_out(file, counts, self.count)
         block, at = divmod(count - 1, file.layout.block_rows)
         last_number = int(file.columns["number"][block, at])
         return Snapshot(file, count, counts, int(np.count_nonzero(counts)), last_number, highest)
@@ -247,10 +251,9 @@ def gathered(file: MappedFile, name: str, first: int, last: int) -> NDArray[Any]
     return np.concatenate([column[0, :0], *parts])
 
 
-def _take_out(
-    file: MappedFile, counts: NDArray[np.bool_], old: int, ids: NDArray[np.int64], kinds: NDArray[np.uint32]
-) -> None:
-    """Take rows out of `counts` whose face has a later row; `ids`, `kinds`: of the rows from `old` on."""
+def _take_out(file: MappedFile, counts: NDArray[np.bool_], old: int) -> None:
+    """Take rows out of `counts` whose face has a later row; those from `old` on are new."""
+    ids, kinds = gathered(file, "face_id", old, len(counts)), gathered(file, "kind", old, len(counts))
     told = np.flatnonzero(kinds != MARKER)
     if len(told) <= _ONE_BY_ONE:
         for place in told:

@@ -19,6 +19,8 @@ from facesearch.search.slices import Slice, scan_slice
 from facesearch.search.snapshot import Snapshot
 from facesearch.search.topk import TopK
 
+_RUNNABLE = Path("/proc/loadavg")  # its fourth field counts what runs or waits for a core, this thread too
+
 Found = list[list[tuple[float, int]]]
 
 _log = logging.getLogger(__name__)
@@ -28,9 +30,9 @@ class Spread:
     """Cuts a search into slices of rows and merges their heaps; lives as long as its index.
 
     Any thread may call it. Small galleries are scanned where the call is made. From `threads_from` rows on
-    a search takes threads, one per core, unless another search of the process has them: the kernels let
-    go of the interpreter, and nothing is copied. From `parallel_from` rows on it takes the pool's processes,
-    which map the same file. docs/decisions/0009 has the measurements behind the defaults.
+    a search takes threads, one per core, unless other searches or programs keep these busy: the kernels
+    let go of the interpreter, and nothing is copied. From `parallel_from` rows on it takes the pool's
+    processes, which map the same file. docs/decisions/0009 has the measurements behind the defaults.
 
     Args:
         pool: the processes.
@@ -69,7 +71,8 @@ class Spread:
                 return self._in_processes(path, snapshot, probes, k, tolerance, wanted)
             except Unavailable as error:
                 _log.warning("A search ran in one process instead of the pool's: %s", error.message)
-        if snapshot.count >= self.threads_from and self.threads > 1 and self._taken.acquire(blocking=False):
+        large = snapshot.count >= self.threads_from and self.threads > 1
+        if large and _has_idle_cores(self.threads - 1) and self._taken.acquire(blocking=False):
             try:
                 return self._in_threads(snapshot, probes, k, tolerance, wanted)
             finally:
@@ -118,6 +121,15 @@ class Spread:
         ]
         outcomes: Iterable[Outcome[Found]] = self.pool.map(scan_slice, slices)
         return _merged([outcome.unwrap() for outcome in outcomes], len(probes), k)
+
+
+def _has_idle_cores(wanted: int) -> bool:
+    """Whether so many of the host's cores have nothing to do at this moment; yes where it does not tell."""
+    try:
+        running = int(_RUNNABLE.read_text().split()[3].partition("/")[0])
+    except (OSError, ValueError, IndexError):
+        return True
+    return running + wanted <= (os.cpu_count() or 1)
 
 
 def _cuts(count: int, parts: int) -> list[tuple[int, int]]:

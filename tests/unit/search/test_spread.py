@@ -30,6 +30,16 @@ def index(tmp_path: Path, history: FaceHistory) -> Iterator[ExactIndex]:
     made.close()
 
 
+@pytest.fixture(autouse=True)
+def idle(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A host with nothing to do; returns the file that says so."""
+    file = tmp_path / "loadavg"
+    file.write_text("0.00 0.00 0.00 1/100 1\n")
+    monkeypatch.setattr("facesearch.search.spread._RUNNABLE", file)
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    return file
+
+
 def names() -> set[str]:
     return {thread.name for thread in threading.enumerate() if thread.name.startswith("search")}
 
@@ -46,6 +56,16 @@ def test_a_small_gallery_takes_no_threads(tmp_path: Path, history: FaceHistory) 
     index.catch_up(history)
     assert index.search(VECTORS[:1], 5, 9.0) == history.nearest(VECTORS[:1], 5, 9.0)
     assert names() == before
+
+
+def test_busy_cores_are_left_alone(index: ExactIndex, history: FaceHistory, idle: Path) -> None:
+    before = names()
+    idle.write_text("0.00 0.00 0.00 3/100 1\n")
+    assert index.search(VECTORS[:1], 5, 9.0) == history.nearest(VECTORS[:1], 5, 9.0)
+    assert names() == before
+    idle.unlink()
+    index.search(VECTORS[:1], 5, 9.0)
+    assert names() != before
 
 
 def test_while_a_search_has_the_threads_others_do_without(
