@@ -53,15 +53,20 @@ class DatabaseSettings(_Section):
 class EncoderSettings(_Section):
     """How faces are found and encoded.
 
-    `engine` runs the networks; both give the same vectors. `kind` counts for empty galleries only: a
+    `model` is `dlib`, or the id of a model that `facesearch models` has installed. `engine` runs dlib's
+    networks; both give the same vectors. `execution` is where ONNX Runtime runs the others, each run on
+    `threads` threads. `kind` counts for empty galleries only: a
     gallery keeps the kind of its first face. A photo is reduced to `detect_pixels`, then doubled
     `upsample` times. With `look_twice`, enrolment looks without doubling first, and doubles only where
     nothing was found. `max_faces` keeps the largest of more.
     """
 
+    model: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")] = "dlib"
     engine: Literal["onnx", "dlib"] = "onnx"
+    execution: Literal["cpu", "cuda", "openvino", "coreml"] = "cpu"
+    threads: Annotated[int, Field(ge=1, le=64)] = 1
     kind: Literal["mirror", "plain"] = "mirror"
-    detector: Literal["hog", "cnn"] = "hog"
+    detector: Literal["hog", "cnn", "centerface", "yunet"] = "hog"
     upsample: Annotated[int, Field(ge=0, le=3)] = 1
     detect_pixels: Annotated[int, Field(ge=10_000, le=100_000_000)] = 2_000_000
     min_face_px: Annotated[int, Field(ge=0, le=10_000)] = 0

@@ -16,6 +16,7 @@ from facesearch.records import (
     AddedFace,
     AlignedFace,
     BulkReport,
+    Calibration,
     Detection,
     EncodedPhoto,
     Face,
@@ -78,6 +79,11 @@ class ImageEncoder(ABC):
     @abstractmethod
     def tolerance(self) -> float:
         """The Euclidean distance up to which two embeddings count as one person by default."""
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """What distances of this vector space mean, None where nobody has measured it."""
+        return None
 
     @abstractmethod
     def for_model(self, model_id: str) -> "ImageEncoder":

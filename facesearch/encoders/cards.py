@@ -1,0 +1,125 @@
+"""Model cards: what a weights file is, how its network is fed, and under which licence it comes.
+
+A card is a JSON file. Those of well-known weights lie in `facesearch/encoders/known/`, one file each; each
+says what its own documents say, and whether it was tried here. A card states a hash or an address only where
+a document that was read gives it.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from facesearch.errors import InvalidConfig
+from facesearch.records import Calibration
+
+Kind = Literal["plain", "mirror"]
+Point = tuple[float, float]
+
+ARCFACE_TEMPLATE: tuple[Point, ...] = (
+    (38.2946, 51.6963),
+    (73.5318, 51.5014),
+    (56.0252, 71.7366),
+    (41.5493, 92.3655),
+    (70.7299, 92.2041),
+)
+"""Where the landmarks go in 112 x 112 pixels, as the recognition networks of InsightFace were trained."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Input(_Part):
+    """What a recognition network is fed: (pixel - mean) / divisor, one crop (3, height, width) or NHWC."""
+
+    width: Annotated[int, Field(ge=16, le=1024)] = 112
+    height: Annotated[int, Field(ge=16, le=1024)] = 112
+    channels: Literal["rgb", "bgr"] = "rgb"
+    layout: Literal["nchw", "nhwc"] = "nchw"
+    mean: tuple[float, float, float] = (127.5, 127.5, 127.5)
+    divisor: tuple[float, float, float] = (127.5, 127.5, 127.5)
+
+
+class Output(_Part):
+    """What it gives: vectors compared by cosine are brought to length 1, others divided by `divisor`."""
+
+    dimension: Annotated[int, Field(ge=2, le=4096)]
+    metric: Literal["cosine", "euclidean"] = "cosine"
+    divisor: Annotated[float, Field(gt=0)] = 1.0
+
+
+class Licence(_Part):
+    """Of the weights, not of the code around them. `commercial_use` is None where no document says."""
+
+    name: str
+    commercial_use: bool | None
+    url: str | None = None
+    note: str | None = None
+
+
+class Source(_Part):
+    """Where the card's facts come from, and where the file is; `url` and the hash belong together."""
+
+    document: str
+    url: str | None = None
+
+
+class Space(_Part):
+    """One way to make vectors of crops: `plain`, or `mirror`, with the crop's mirror image added."""
+
+    tolerance: Annotated[float, Field(gt=0, le=2)]
+    calibration: Calibration | None = None
+
+
+class ModelCard(_Part):
+    """Everything that is known of one weights file.
+
+    `template` is where the five landmarks go in the network's input. `aliases` are file names under which
+    the weights are known. `tried` says what was tried here, and is None where nothing was.
+    """
+
+    id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+    name: str
+    task: Literal["recognition", "detection"]
+    family: Literal["dlib", "arcface", "centerface", "yunet"]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    bytes: Annotated[int, Field(ge=1)] | None = None
+    aliases: tuple[str, ...] = ()
+    licence: Licence
+    source: Source
+    tried: str | None = None
+    input: Input | None = None
+    template: tuple[Point, ...] = ARCFACE_TEMPLATE
+    output: Output | None = None
+    spaces: Mapping[Kind, Space] = {}
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        if self.family == "arcface" and (self.input is None or self.output is None):
+            raise ValueError("a recognition network needs input and output")
+        if len(self.template) != 5:
+            raise ValueError("the template needs five points")
+        if self.id == "dlib" and self.family != "dlib":
+            raise ValueError("the id dlib is taken")
+        return self
+
+    def model_id(self, kind: Kind) -> str:
+        """The name of a vector space of this network."""
+        return f"{self.id}-{kind}"
+
+
+def read_card(file: Path) -> ModelCard:
+    """Read a card.
+
+    Raises:
+        InvalidConfig: it cannot be read or is no card; the message says why.
+    """
+    try:
+        return ModelCard.model_validate_json(file.read_bytes())
+    except OSError as error:
+        raise InvalidConfig(f"The card {file.name} cannot be read: {error.strerror}.") from None
+    except ValidationError as error:
+        reasons = [f"{'.'.join(map(str, e['loc'])) or 'card'}: {e['msg']}" for e in error.errors()]
+        raise InvalidConfig(f"The card {file.name} cannot be used. " + "; ".join(reasons) + ".") from None
