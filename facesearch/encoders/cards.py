@@ -26,6 +26,13 @@ ARCFACE_TEMPLATE: tuple[Point, ...] = (
 )
 """Where the landmarks go in 112 x 112 pixels, as the recognition networks of InsightFace were trained."""
 
+RECOGNITION = frozenset({"dlib", "arcface"})
+RUNNABLE = frozenset({"dlib", "arcface", "centerface", "yunet"})
+"""The families that this version has code for."""
+
+UNMEASURED_TOLERANCE = 1.1
+"""Where nobody has measured vectors of length 1: their cosine is then 0.395 or more."""
+
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -60,14 +67,22 @@ class Licence(_Part):
 
 
 class Source(_Part):
-    """Where the card's facts come from, and where the file is; `url` and the hash belong together."""
+    """Where the card's facts come from, and where the file is.
+
+    `document` names what was read. `url` is where a document says that the file lies, `obtain` how to come
+    by it otherwise.
+    """
 
     document: str
-    url: str | None = None
+    url: Annotated[str, Field(pattern=r"^https://[^\s]+$")] | None = None
+    obtain: str | None = None
 
 
 class Space(_Part):
-    """One way to make vectors of crops: `plain`, or `mirror`, with the crop's mirror image added."""
+    """One way to make vectors of crops: `plain`, or `mirror`, with the crop's mirror image added.
+
+    `tolerance` is the Euclidean distance up to which two vectors count as one person by default.
+    """
 
     tolerance: Annotated[float, Field(gt=0, le=2)]
     calibration: Calibration | None = None
@@ -77,13 +92,14 @@ class ModelCard(_Part):
     """Everything that is known of one weights file.
 
     `template` is where the five landmarks go in the network's input. `aliases` are file names under which
-    the weights are known. `tried` says what was tried here, and is None where nothing was.
+    the weights are known. `tried` says what was tried here, and is None where nothing was. `sha256` and
+    `bytes` are None where no document gives them; the card of an installed file always has them.
     """
 
     id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
     name: str
     task: Literal["recognition", "detection"]
-    family: Literal["dlib", "arcface", "centerface", "yunet"]
+    family: Literal["dlib", "arcface", "centerface", "yunet", "scrfd"]
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     bytes: Annotated[int, Field(ge=1)] | None = None
     aliases: tuple[str, ...] = ()
@@ -101,13 +117,19 @@ class ModelCard(_Part):
             raise ValueError("a recognition network needs input and output")
         if len(self.template) != 5:
             raise ValueError("the template needs five points")
-        if self.id == "dlib" and self.family != "dlib":
+        if (self.id == "dlib") != (self.family == "dlib"):
             raise ValueError("the id dlib is taken")
+        if (self.task == "recognition") != (self.family in RECOGNITION):
+            raise ValueError(f"networks of the family {self.family} are not for {self.task}")
         return self
 
     def model_id(self, kind: Kind) -> str:
-        """The name of a vector space of this network."""
-        return f"{self.id}-{kind}"
+        """The name of a vector space of this network; dlib's are those of its galleries."""
+        return f"{'dlib-resnet-v1' if self.family == 'dlib' else self.id}-{kind}"
+
+    def space(self, kind: Kind) -> Space:
+        """What is known of a vector space; where nothing was measured, the tolerance is a cautious guess."""
+        return self.spaces.get(kind, Space(tolerance=UNMEASURED_TOLERANCE))
 
 
 def read_card(file: Path) -> ModelCard:
