@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from facesearch.records import (
     AddedFace,
     AlignedFace,
+    AutoTolerance,
     BulkReport,
     Calibration,
     Detection,
@@ -330,7 +331,7 @@ class API(ABC):
         photo: bytes,
         file_name: str,
         k: int,
-        tolerance: float | None,
+        tolerance: float | AutoTolerance | None,
         wanted: Wanted = ANY_FACE,
     ) -> SearchResult:
         """Return the photo's faces from left to right, each with its nearest known faces.
@@ -343,7 +344,8 @@ class API(ABC):
             photo: an encoded image file.
             file_name: the name that the client gave; never opened.
             k: how many matches per face at most, 1 to 1000.
-            tolerance: largest Euclidean distance, 0 to 2; None takes the model's.
+            tolerance: largest Euclidean distance, 0 to 2; None takes the model's; an AutoTolerance the
+                one at which a stranger's face gets a match as rarely as wanted, in a gallery of this size.
             wanted: which faces of the photo, and how they are looked for.
         """
 

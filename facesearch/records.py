@@ -228,7 +228,7 @@ class RatePoint:
     """What a tolerance does on pairs of photos.
 
     Args:
-        false_match_rate: the share of pairs of different people whose distance is within the tolerance.
+        false_match_rate: of the pairs of different people, at most this share is within the tolerance.
         tolerance: the Euclidean distance.
         impostor_pairs: how many such pairs there were; the smaller, the less the point is worth.
         true_accept_rate: the share of pairs of one person within the tolerance.
@@ -262,6 +262,32 @@ class Calibration:
 
 
 @dataclass(frozen=True, slots=True)
+class AutoTolerance:
+    """Asks for the tolerance that fits the gallery's size.
+
+    Args:
+        false_alarm_rate: how often a face of nobody in the gallery may get a match, 0.0001 to 0.5.
+    """
+
+    false_alarm_rate: float = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenTolerance:
+    """What a wanted false-alarm rate came to in a gallery of one size.
+
+    Args:
+        tolerance: the Euclidean distance.
+        false_match_rate: how often two different people's faces are within it.
+        extrapolated: whether that rate is below all that the calibration measured.
+    """
+
+    tolerance: float
+    false_match_rate: float
+    extrapolated: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Match:
     """A gallery face and its unrounded Euclidean distance to the probe, computed in float64."""
 
@@ -292,11 +318,13 @@ class SearchResult:
     """The faces of a probe photo from left to right.
 
     `stale_s` is None where the answer holds all that the database had committed when it was asked for.
-    Otherwise the database was away: changes of the last `stale_s` seconds may be missing.
+    Otherwise the database was away: changes of the last `stale_s` seconds may be missing. `chosen` is the
+    tolerance that was used, where it was to fit the gallery and a face was searched for.
     """
 
     faces: tuple[ProbeFace, ...]
     stale_s: float | None = None
+    chosen: ChosenTolerance | None = None
 
 
 @dataclass(frozen=True, slots=True)
