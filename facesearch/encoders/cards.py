@@ -39,7 +39,10 @@ class _Part(BaseModel):
 
 
 class Input(_Part):
-    """What a recognition network is fed: (pixel - mean) / divisor, one crop (3, height, width) or NHWC."""
+    """What a recognition network is fed: (pixel - mean) / divisor, as (n, 3, height, width) or NHWC.
+
+    `channels` is the order in which the network takes them, and that of `mean` and `divisor`.
+    """
 
     width: Annotated[int, Field(ge=16, le=1024)] = 112
     height: Annotated[int, Field(ge=16, le=1024)] = 112
