@@ -1,0 +1,144 @@
+from itertools import combinations, pairwise
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from facesearch.encoders import calibration as module
+from facesearch.encoders.calibration import fit, recommended_tolerance
+from facesearch.errors import Invalid
+from facesearch.records import Calibration
+
+NOTE = "Random numbers."
+BIN = 2e-5  # of vectors no longer than 10
+
+
+def photos(
+    people: int, each: int, apart: float = 0.5, dimension: int = 32
+) -> tuple[NDArray[np.float32], list[str]]:
+    """Vectors around one point per person."""
+    random = np.random.default_rng(7)
+    points = np.repeat(random.normal(size=(people, dimension)), each, axis=0)
+    vectors = points + apart * random.normal(size=points.shape)
+    return vectors.astype(np.float32), [f"Person {i // each}" for i in range(people * each)]
+
+
+def distances(
+    vectors: NDArray[np.float32], names: list[str]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Of all pairs of one person, and of two, by a plain loop."""
+    found: tuple[list[float], list[float]] = ([], [])
+    for (a, one), (b, other) in combinations(zip(vectors.astype(np.float64), names, strict=True), 2):
+        found[one != other].append(float(np.linalg.norm(a - b)))
+    return np.array(found[0]), np.array(found[1])
+
+
+@pytest.fixture(scope="module")
+def sample() -> tuple[NDArray[np.float32], list[str]]:
+    return photos(170, 2)
+
+
+@pytest.fixture(scope="module")
+def fitted(sample: tuple[NDArray[np.float32], list[str]]) -> Calibration:
+    return fit(*sample, NOTE)
+
+
+def similarity(calibration: Calibration, distance: float) -> float:
+    at, values = zip(*calibration.similarity, strict=True)
+    return float(np.interp(distance, at, values))
+
+
+def test_each_tolerance_is_the_largest_at_its_rate(
+    sample: tuple[NDArray[np.float32], list[str]], fitted: Calibration
+) -> None:
+    genuine, impostor = distances(*sample)
+    assert (fitted.genuine_pairs, fitted.impostor_pairs) == (len(genuine), len(impostor))
+    assert [point.false_match_rate for point in fitted.rates] == [1e-2, 1e-3]
+    impostor.sort()
+    for point in fitted.rates:
+        allowed = int(point.false_match_rate * len(impostor))
+        assert (impostor <= point.tolerance).sum() <= allowed
+        assert (impostor <= point.tolerance + BIN).sum() > allowed
+        assert point.true_accept_rate == (genuine <= point.tolerance).mean()
+        assert point.impostor_pairs == len(impostor)
+
+
+def test_a_rate_is_fitted_where_ten_false_matches_are_expected(monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors, names = photos(46, 2)  # 4,140 pairs of two people
+    monkeypatch.setattr(module, "LEAST_IMPOSTOR_PAIRS", 1)
+    monkeypatch.setattr(module, "FALSE_MATCH_RATES", (10 / 4140, 9.9 / 4140))
+    monkeypatch.setattr(module, "_SIMILARITIES", {10 / 4140: 80.0})
+    assert [point.false_match_rate for point in fit(vectors, names, NOTE).rates] == [10 / 4140]
+
+
+def test_a_similarity_means_the_same_rate_whatever_the_distances(fitted: Calibration) -> None:
+    larger = fit(10 * photos(170, 2)[0], photos(170, 2)[1], NOTE)
+    for calibration in (fitted, larger):
+        by_rate = {point.false_match_rate: point.tolerance for point in calibration.rates}
+        assert similarity(calibration, 0.0) == 100
+        assert similarity(calibration, by_rate[1e-3]) == 80
+        assert similarity(calibration, by_rate[1e-2]) == 50
+        assert recommended_tolerance(calibration) == by_rate[1e-3]
+    assert recommended_tolerance(larger) == pytest.approx(10 * recommended_tolerance(fitted))
+
+
+def test_half_of_the_strangers_have_no_similarity_at_all(
+    sample: tuple[NDArray[np.float32], list[str]], fitted: Calibration
+) -> None:
+    _, impostor = distances(*sample)
+    values = [similarity(fitted, distance) for distance in impostor]
+    assert np.mean(np.array(values) == 0) == pytest.approx(0.5, abs=0.001)
+
+
+def test_similarities_fall_as_distances_rise(fitted: Calibration) -> None:
+    assert all(a[0] < b[0] and a[1] > b[1] for a, b in pairwise(fitted.similarity))
+
+
+def test_the_order_of_the_photos_does_not_matter(
+    sample: tuple[NDArray[np.float32], list[str]], fitted: Calibration
+) -> None:
+    vectors, names = sample
+    order = np.random.default_rng(1).permutation(len(names))
+    assert fit(vectors[order], [names[i] for i in order], NOTE) == fitted
+
+
+def test_photos_and_people_are_counted_and_the_sentence_kept(fitted: Calibration) -> None:
+    assert (fitted.people, fitted.photos, fitted.measured_on) == (170, 340, NOTE)
+
+
+def test_of_too_many_photos_some_are_drawn_and_always_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors, names = photos(60, 10)
+    monkeypatch.setattr(module, "MOST_PHOTOS", 200)
+    drawn = fit(vectors, names, NOTE)
+    assert drawn.photos == 200
+    assert drawn.genuine_pairs + drawn.impostor_pairs == 200 * 199 // 2
+    assert fit(vectors, names, NOTE) == drawn
+
+
+@pytest.mark.parametrize(("people", "each"), [(0, 0), (1, 1), (1, 300), (300, 1), (40, 3)])
+def test_too_few_people_or_photos_are_refused_with_what_is_missing(people: int, each: int) -> None:
+    vectors, names = photos(people, each)
+    with pytest.raises(Invalid, match=r"too few photos.* needs 20 and 10,000"):
+        fit(vectors.reshape(len(names), 32), names, NOTE)
+
+
+def test_what_the_refusal_names_is_enough() -> None:
+    vectors, names = photos(170, 2)
+    kept = [*range(0, 300, 2), *range(300, 340)]
+    assert fit(vectors[kept], [names[i] for i in kept], NOTE).people == 170
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_people_whose_vectors_are_equal_are_refused(value: float) -> None:
+    names = [f"Person {i // 2}" for i in range(200)]
+    with pytest.raises(Invalid, match="under two names"):
+        fit(np.full((200, 4), value, np.float32), names, NOTE)
+
+
+def test_rates_that_share_a_tolerance_have_the_similarity_of_the_largest() -> None:
+    corners = np.eye(200, dtype=np.float32)  # all are equally far from each other
+    near = np.concatenate([corners, 0.9 * corners])
+    calibration = fit(near, [f"Person {i}" for i in range(200)] * 2, NOTE)
+    at = [distance for distance, _ in calibration.similarity]
+    assert at == sorted(set(at))
+    assert [value for _, value in calibration.similarity] == [100.0, 50.0, 0.0]
