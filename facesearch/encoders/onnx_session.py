@@ -48,11 +48,11 @@ def open_graph(graph: bytes, threads: int) -> Any:
     return _open(graph, _options(threads))
 
 
-def open_file(file: Path, threads: int, execution: str = "cpu") -> Any:
+def open_file(file: Path | bytes, threads: int, execution: str = "cpu") -> Any:
     """Return a session of an ONNX file; any thread may run it.
 
     Args:
-        file: the model.
+        file: the model, or one that is serialized already.
         threads: as for `open_graph`.
         execution: `cpu`, `cuda`, `openvino` or `coreml`: where the graph runs. What the place cannot compute
             runs on the CPU.
@@ -64,10 +64,11 @@ def open_file(file: Path, threads: int, execution: str = "cpu") -> Any:
     provider, package = _PROVIDERS[execution]
     if provider not in _onnxruntime().get_available_providers():
         raise InvalidConfig(
-            f"The installed ONNX Runtime cannot execute on {execution}: install {package} in its place, or set "
-            "the encoder's execution to cpu."
+            f"The installed ONNX Runtime cannot execute on {execution}: install {package} in its place, "
+            "or set the encoder's execution to cpu."
         )
-    session = _open(str(file), _options(threads), [provider, *([_CPU] if provider != _CPU else [])])
+    graph = file if isinstance(file, bytes) else str(file)
+    session = _open(graph, _options(threads), [provider, *([_CPU] if provider != _CPU else [])])
     # Where a driver is missing, ONNX Runtime takes the CPU without a word.
     if session.get_providers()[0] != provider:
         raise InvalidConfig(
