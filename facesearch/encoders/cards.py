@@ -26,6 +26,8 @@ ARCFACE_TEMPLATE: tuple[Point, ...] = (
 )
 """Where the landmarks go in 112 x 112 pixels, as the recognition networks of InsightFace were trained."""
 
+_KNOWN = Path(__file__).with_name("known")
+
 RECOGNITION = frozenset({"dlib", "arcface"})
 RUNNABLE = frozenset({"dlib", "arcface", "centerface", "yunet"})
 """The families that this version has code for."""
@@ -67,6 +69,11 @@ class Licence(_Part):
     commercial_use: bool | None
     url: str | None = None
     note: str | None = None
+
+    @property
+    def commercial(self) -> str:
+        """`yes`, `no` or `unknown`: whether the weights may be used commercially."""
+        return {True: "yes", False: "no", None: "unknown"}[self.commercial_use]
 
 
 class Source(_Part):
@@ -148,3 +155,8 @@ def read_card(file: Path) -> ModelCard:
     except ValidationError as error:
         reasons = [f"{'.'.join(map(str, e['loc'])) or 'card'}: {e['msg']}" for e in error.errors()]
         raise InvalidConfig(f"The card {file.name} cannot be used. " + "; ".join(reasons) + ".") from None
+
+
+def built_in_cards() -> dict[str, ModelCard]:
+    """The cards of well-known weights that come with this version, by id."""
+    return {card.id: card for card in map(read_card, sorted(_KNOWN.glob("*.json")))}

@@ -9,19 +9,20 @@ import fcntl
 import hashlib
 import logging
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from facesearch.encoders.cards import RUNNABLE, ModelCard, read_card
+from facesearch.encoders.cards import RUNNABLE, ModelCard, built_in_cards, read_card
 from facesearch.encoders.model_files import EMBEDDING, model_file
 from facesearch.encoders.onnx_file import MOST_BYTES, check_onnx_file
 from facesearch.errors import Conflict, FacesearchError, Invalid, NotFound, Unavailable
 
-Check = Callable[[ModelCard, Path], None]
+Check = Callable[[ModelCard, Path], object]
 
-_KNOWN = Path(__file__).with_name("known")
+_INSTALLED = "installed"
 _WEIGHTS = "model.onnx"
 _CARD = "card.json"
 _BLOCK = 1 << 20
@@ -52,12 +53,11 @@ class ModelStore:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self._installed = directory / "installed"
+        self._installed = directory / _INSTALLED
 
     def known(self) -> dict[str, ModelCard]:
         """The cards of this version by id; an installed model's own card takes the place of the built-in."""
-        built_in = {card.id: card for card in map(read_card, sorted(_KNOWN.glob("*.json")))}
-        return {**built_in, **self.installed()}
+        return {**built_in_cards(), **self.installed()}
 
     def installed(self) -> dict[str, ModelCard]:
         """The cards of the installed models by id; one that cannot be read is left out, and logged."""
@@ -125,39 +125,88 @@ class ModelStore:
         digest = digest_of(file)
         return next((card for card in self.known().values() if card.sha256 == digest), None)
 
+    def card_for(self, file: Path, wanted: str | None) -> ModelCard:
+        """Return the card of a file that is not installed yet.
+
+        Args:
+            file: the weights.
+            wanted: the id of a known model, or the path of a card, whose name ends in `.json`; None finds
+                the known model that has the file's SHA-256.
+
+        Raises:
+            Invalid: the file is of no known model, or the card cannot be used.
+            NotFound: no model of that id is known.
+        """
+        if wanted is not None and not wanted.endswith(".json"):
+            return self.card(wanted)
+        if wanted is not None:
+            return _self_made(Path(wanted))
+        card = self.identify(file)
+        if card is not None:
+            return card
+        named = [known.id for known in self.known().values() if file.name in known.aliases]
+        alike = (
+            f" A file of this name would be {' or '.join(named)}, but has another SHA-256." if named else ""
+        )
+        raise Invalid(
+            f"No known model has the SHA-256 of {file.name}.{alike} Say what it is with --card: the id of a "
+            "known model, or a card of your own."
+        )
+
     def add(self, file: Path, card: ModelCard, check: Check | None = None) -> ModelCard:
         """Install a copy of a file; nothing is left behind where it is refused.
 
         Args:
             file: an ONNX file that holds all its weights.
             card: what it is. A card without a SHA-256 gets that of the file.
-            check: tests the copy before it becomes visible, and raises where it does not hold.
+            check: tests the copy before it becomes visible, and raises where it does not hold. It gets the
+                card, and a models folder in which nothing but this model is installed.
 
         Returns:
             The card as installed.
 
         Raises:
             Invalid: the file is not the card's, no ONNX file, or spread over several files.
-            Conflict: another file is installed under this id.
+            Conflict: a model of this id, or another detector of this family, is installed.
             Unavailable: the data folder cannot be written.
         """
-        if card.family not in RUNNABLE or card.family == "dlib":
+        if card.family == "dlib":
+            raise Invalid("dlib's networks are installed with requirements.txt and cannot be added.")
+        if card.family not in RUNNABLE:
             raise Invalid(
-                f"{card.name} cannot be added: dlib's files come with requirements.txt."
-                if card.family == "dlib"
-                else f"{card.name} cannot be added: no code here runs networks of the family {card.family}."
+                f"{card.name}: there is no code here that runs networks of the family {card.family}."
             )
         with self._changing():
+            self._refuse_second(card)
             folder = Path(tempfile.mkdtemp(prefix=".incoming-", dir=self._installed))
             try:
-                copied = _copied(file, folder / _WEIGHTS, card)
+                fresh = folder / _INSTALLED / card.id
+                fresh.mkdir(mode=0o700, parents=True)
+                copied = _copied(file, fresh / _WEIGHTS, card)
+                _write_card(fresh / _CARD, copied)
                 if check is not None:
-                    check(copied, folder / _WEIGHTS)
-                _write_card(folder / _CARD, copied)
-                self._publish(folder, copied)
+                    check(copied, folder)
+                _flush_folder(fresh)
+                os.replace(fresh, self._installed / card.id)
+                _flush_folder(self._installed)
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
         return copied
+
+    def check(self, model: str, check: Check) -> ModelCard:
+        """Verify an installed model's SHA-256 and have it tested as `add` does.
+
+        Raises:
+            Unavailable: it is not installed, or damaged.
+        """
+        card, file = self.weights(model)
+        with tempfile.TemporaryDirectory(prefix="facesearch-") as name:
+            alone = Path(name) / _INSTALLED / model
+            alone.mkdir(parents=True)
+            (alone / _WEIGHTS).symlink_to(file.absolute())
+            _write_card(alone / _CARD, card)
+            check(card, Path(name))
+        return card
 
     def save_card(self, card: ModelCard) -> None:
         """Replace the card of an installed model, at once and durably.
@@ -179,7 +228,7 @@ class ModelStore:
             _flush_folder(folder)
 
     def remove(self, model: str) -> None:
-        """Remove an installed model, damaged or not.
+        """Remove an installed model, damaged or not, and the graphs that were made of it.
 
         Raises:
             NotFound: no such model is installed.
@@ -191,19 +240,21 @@ class ModelStore:
             gone = Path(tempfile.mkdtemp(prefix=".removed-", dir=self._installed))
             os.replace(self._installed / model, gone / model)
             shutil.rmtree(gone, ignore_errors=True)
+            made = re.compile(re.escape(model) + r"(-[0-9a-f]{24}\.\w+|\.lock)")
+            for file in self.directory.iterdir():
+                if made.fullmatch(file.name):
+                    file.unlink(missing_ok=True)
 
-    def _publish(self, folder: Path, card: ModelCard) -> None:
-        place = self._installed / card.id
-        if place.exists():
-            there = self.installed().get(card.id)
-            same = there is not None and there.sha256 == card.sha256
+    def _refuse_second(self, card: ModelCard) -> None:
+        """The folder counts, not its card alone: a damaged model has to be removed first, too."""
+        taken = [card.id] if (self._installed / card.id).exists() else []
+        if card.task == "detection":
+            taken += [model for model, other in self.installed().items() if other.family == card.family]
+        if taken:
             raise Conflict(
-                f"{card.id} is installed already{'' if same else ', with another file'}; to replace it, "
-                f"remove it first: facesearch models remove {card.id}"
+                f"{taken[0]} is installed already; to put {card.id} in its place, remove it first: "
+                f"facesearch models remove {taken[0]}"
             )
-        _flush_folder(folder)
-        os.replace(folder, place)
-        _flush_folder(self._installed)
 
     @contextlib.contextmanager
     def _changing(self) -> Iterator[None]:
@@ -229,9 +280,22 @@ def _missing(model: str, card: ModelCard | None) -> str:
     )
 
 
+def _self_made(file: Path) -> ModelCard:
+    """Read a card from outside; it may not call another file by the id of a known one."""
+    card = read_card(file)
+    known = built_in_cards().get(card.id)
+    if known is not None and known.sha256 is not None and known.sha256 != card.sha256:
+        raise Invalid(
+            f"The id {card.id} is that of another file that is known here: give the card one of its own."
+        )
+    return card
+
+
 def _copied(file: Path, copy: Path, card: ModelCard) -> ModelCard:
     """Copy a file durably and return the card with the copy's hash and size, or say what is wrong with it."""
     size, digest = 0, hashlib.sha256()
+    if not file.is_file():
+        raise Invalid(f"There is no file {file.name}.")
     try:
         opened = file.open("rb")
     except OSError as error:
