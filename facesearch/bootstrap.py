@@ -3,15 +3,24 @@
 from functools import partial
 from pathlib import Path
 
-from facesearch.config import Settings, load_settings
+from facesearch.config import Settings, change_settings, load_settings
 from facesearch.databases import open_image_database
-from facesearch.encoders import KINDS, AGTEncoder
+from facesearch.encoders import KINDS, make_encoder
+from facesearch.encoders.cards import ModelCard
+from facesearch.encoders.fetch import Progress, fetch
+from facesearch.encoders.model_store import ModelStore
+from facesearch.encoders.self_test import SelfTest, TestPhoto, self_test
+from facesearch.errors import ModelMismatch
 from facesearch.images import AGTImage
 from facesearch.interfaces import API
 from facesearch.search import ExactIndex
 from facesearch.service import AGTAPI, EncodePhotos, faces_of, read_encodings
 from facesearch.web import Application, create_app
 from facesearch.workers import ProcessPool
+
+MODELS = "models"
+DLIB_DETECTORS = ("hog", "cnn")
+TEST_PHOTOS = Path(__file__).resolve().parent.parent / "test_images"
 
 
 def make_app() -> Application:
@@ -23,8 +32,8 @@ def build_api(settings: Settings) -> API:
     """Compose the service's parts as the settings say."""
     # The database first: its driver must be loaded before the encoder's libraries.
     database = open_image_database(settings)
-    models = settings.data_dir / "models"
-    encoder = AGTEncoder(settings.encoder, models)
+    models = settings.data_dir / MODELS
+    encoder = make_encoder(settings.encoder, models)
     pool = ProcessPool(
         settings.workers.processes,
         settings.workers.processes_per_host,
@@ -45,7 +54,7 @@ def build_api(settings: Settings) -> API:
         index,
         pool,
         open_image=open_image,
-        encode_photos=EncodePhotos(open_image, AGTEncoder, (settings.encoder, models)),
+        encode_photos=EncodePhotos(open_image, make_encoder, (settings.encoder, models)),
         limits=settings.limits,
         quality=settings.quality,
         answers_stale=settings.search.when_database_away == "stale",
@@ -65,3 +74,104 @@ def import_encodings(settings: Settings, file: Path, names_file: Path | None, al
         return api.import_faces(faces, KINDS["plain"].model_id)
     finally:
         api.close()
+
+
+def model_store(settings: Settings) -> ModelStore:
+    """The models of the data folder."""
+    return ModelStore(settings.data_dir / MODELS)
+
+
+def add_model(settings: Settings, file: Path, card: ModelCard) -> SelfTest:
+    """Install a model that passes its test; nothing is left behind where it does not.
+
+    Raises:
+        Invalid: the file is not the card's, or does not do what the card says.
+        Conflict: a model of this id, or another detector of this family, is installed.
+    """
+    trial = _Trial(settings)
+    model_store(settings).add(file, card, trial)
+    return trial.result
+
+
+def fetch_model(settings: Settings, card: ModelCard, progress: Progress) -> SelfTest:
+    """Fetch the file of a card from its address, and install it as `add_model` does.
+
+    Raises:
+        Invalid: the card does not pin the file, or what came is not the file.
+        Unavailable: there is no connection, or it ended early.
+    """
+    store = model_store(settings)
+    store.refuse_second(card)
+    file = fetch(card, settings.data_dir / MODELS / "downloads", progress)
+    try:
+        return add_model(settings, file, card)
+    finally:
+        file.unlink(missing_ok=True)
+
+
+def check_model(settings: Settings, model: str) -> SelfTest:
+    """Verify the SHA-256 of an installed model and try it again.
+
+    Raises:
+        Unavailable: it is not installed, or damaged.
+        Invalid: it does not do what its card says.
+    """
+    trial = _Trial(settings)
+    model_store(settings).check(model, trial)
+    return trial.result
+
+
+def use_model(settings: Settings, model: str, kind: str | None) -> None:
+    """Have the config file name a recognition model, or a detector; the service uses it once it is restarted.
+
+    Args:
+        settings: as the service has them.
+        model: the id of an installed model, or `hog` or `cnn`.
+        kind: `plain` or `mirror` for a recognition model; None leaves what is configured.
+
+    Raises:
+        Unavailable: the model is not installed, or the database is away.
+        ModelMismatch: the gallery holds faces of another model.
+        InvalidConfig: the config file cannot be changed.
+    """
+    if model in DLIB_DETECTORS:
+        return change_settings("encoder", {"detector": model})
+    # The database first: its driver must be loaded before the encoder's libraries.
+    gallery = _gallery_model(settings)
+    card, _ = model_store(settings).weights(model)
+    if card.task == "detection":
+        return change_settings("encoder", {"detector": card.family})
+    if gallery is not None and gallery not in (card.model_id("plain"), card.model_id("mirror")):
+        raise ModelMismatch(
+            f"The gallery holds faces of {gallery}, which {model} cannot be compared with. Name an empty gallery "
+            "first (data_dir, or database.database for MySQL), then enrol the photos there again."
+        )
+    return change_settings("encoder", {"model": model, **({"kind": kind} if kind else {})})
+
+
+class _Trial:
+    """Tries the model that a store hands over, and keeps what was seen. Lives for one command."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.result: SelfTest
+
+    def __call__(self, card: ModelCard, directory: Path) -> None:
+        files = sorted(TEST_PHOTOS.glob("*.jpg"))
+        photos = [
+            TestPhoto(
+                None if file.name.startswith("no_face") else file.stem.rpartition("_")[0],
+                AGTImage.open(file.read_bytes(), file.name, self._settings.limits),
+            )
+            for file in files
+        ]
+        self.result = self_test(card, directory, photos, self._settings.encoder)
+
+
+def _gallery_model(settings: Settings) -> str | None:
+    database = open_image_database(settings)
+    try:
+        database.prepare()
+        return database.gallery_model()
+    finally:
+        database.close()

@@ -58,12 +58,14 @@ class DlibModels:
             compute_face_descriptor would look at, uint8 of shape (150, 150, 3).
         """
         with self._lock:
-            dlib = self._dlib()
-            rectangle = dlib.rectangle(box.left, box.top, box.right, box.bottom)
-            shape = self._landmarks()(pixels, rectangle)
-            crop = dlib.get_face_chip(pixels, shape, size=CROP_SIZE_PX, padding=_PADDING)
-        points = np.array([(point.x, point.y) for point in shape.parts()], np.float64)
-        return points, crop
+            shape = self._shape(pixels, box)
+            crop = self._dlib().get_face_chip(pixels, shape, size=CROP_SIZE_PX, padding=_PADDING)
+        return _points(shape), crop
+
+    def landmarks(self, pixels: NDArray[np.uint8], box: Box) -> NDArray[np.float64]:
+        """Return a face's landmarks as `align` does."""
+        with self._lock:
+            return _points(self._shape(pixels, box))
 
     def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return float32 of shape (n, 128) for crops of shape (n, 150, 150, 3).
@@ -103,6 +105,10 @@ class DlibModels:
         except ImportError:
             raise Unavailable("The face library dlib is not installed or cannot be loaded.") from None
 
+    def _shape(self, pixels: NDArray[np.uint8], box: Box) -> Any:
+        rectangle = self._dlib().rectangle(box.left, box.top, box.right, box.bottom)
+        return self._landmarks()(pixels, rectangle)
+
     def _hog(self) -> Any:
         return self._once("hog", lambda: self._dlib().get_frontal_face_detector())
 
@@ -133,3 +139,7 @@ class DlibModels:
 
 def _box(rectangle: Any) -> Box:
     return Box(rectangle.top(), rectangle.right(), rectangle.bottom(), rectangle.left())
+
+
+def _points(shape: Any) -> NDArray[np.float64]:
+    return np.array([(point.x, point.y) for point in shape.parts()], np.float64)
