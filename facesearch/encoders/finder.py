@@ -2,21 +2,22 @@
 
 import math
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib import import_module
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from facesearch.config import EncoderSettings
+from facesearch.encoders.centerface import CenterFace
 from facesearch.encoders.engines import Engine
+from facesearch.encoders.landmark_detector import LandmarkDetector
 from facesearch.encoders.model_store import ModelStore
 from facesearch.encoders.onnx_session import open_file
 from facesearch.encoders.tiled_pyramid import SHRINK
+from facesearch.encoders.yunet import YuNet
 from facesearch.errors import InvalidParameter, Unavailable
 from facesearch.interfaces import Image
 from facesearch.records import Box, Detection, Landmarks, PhotoInfo, Wanted
@@ -24,12 +25,7 @@ from facesearch.records import Box, Detection, Landmarks, PhotoInfo, Wanted
 # dlib's CNN detector ends the process on pictures a few pixels thin; no detector finds a face in one.
 _LEAST_SIDE_PX = 16
 
-_LANDMARK_DETECTORS = ("centerface", "yunet")
-
-
-def _make(family: str, file: Path, open_session: Callable[[Path], Any]) -> Any:
-    name = {"centerface": "CenterFace", "yunet": "YuNet"}[family]
-    return getattr(import_module(f"facesearch.encoders.{family}"), name)(file, open_session)
+_LANDMARK_DETECTORS: Mapping[str, type[LandmarkDetector]] = {"centerface": CenterFace, "yunet": YuNet}
 
 
 class _Detector(Protocol):
@@ -82,7 +78,7 @@ class FaceFinder:
         self._engine = engine
         self._store = store
         self._opening = threading.Lock()
-        self._opened: dict[str, Any] = {}
+        self._opened: dict[str, LandmarkDetector] = {}
 
     def detect(self, image: Image, wanted: Wanted) -> list[Detection]:
         """Return the faces of a photo from left to right, in pixels of the full upright photo.
@@ -129,21 +125,20 @@ class FaceFinder:
         if name not in _LANDMARK_DETECTORS:
             return _EngineDetector(self._engine, name)
         try:
-            detector: _Detector = self._landmark_detector(name)
+            return self._landmark_detector(name)
         except Unavailable as error:
             if name == self._settings.detector:
                 raise
             raise InvalidParameter(error.message) from None
-        return detector
 
-    def _landmark_detector(self, family: str) -> Any:
+    def _landmark_detector(self, family: str) -> LandmarkDetector:
         with self._opening:
             if family not in self._opened:
                 _, file = self._store.detector_of(family)
                 opener = partial(
                     open_file, threads=self._settings.threads, execution=self._settings.execution
                 )
-                self._opened[family] = _make(family, file, opener)
+                self._opened[family] = _LANDMARK_DETECTORS[family](file, opener)
             return self._opened[family]
 
     def _pixels_needed(self, photo: PhotoInfo, detector: _Detector, spared_px: float) -> int:

@@ -58,8 +58,8 @@ def open_file(file: Path | bytes, threads: int, execution: str = "cpu") -> Any:
             runs on the CPU.
 
     Raises:
-        InvalidConfig: ONNX Runtime is missing, refuses the file, or cannot run it there; the message says
-            which package can.
+        InvalidConfig: ONNX Runtime is missing, refuses the model, or cannot run it there; the message
+            says which package can.
     """
     provider, package = _PROVIDERS[execution]
     if provider not in _onnxruntime().get_available_providers():
