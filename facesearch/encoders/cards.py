@@ -15,6 +15,7 @@ from facesearch.errors import InvalidConfig
 from facesearch.records import Calibration
 
 Kind = Literal["plain", "mirror"]
+ALL_KINDS: tuple[Kind, ...] = ("plain", "mirror")
 Point = tuple[float, float]
 
 ARCFACE_TEMPLATE: tuple[Point, ...] = (
@@ -132,6 +133,11 @@ class ModelCard(_Part):
         if (self.task == "recognition") != (self.family in RECOGNITION):
             raise ValueError(f"networks of the family {self.family} are not for {self.task}")
         return self
+
+    @property
+    def runs_here(self) -> bool:
+        """Whether this version has code for networks of this family."""
+        return self.family in RUNNABLE
 
     def model_id(self, kind: Kind) -> str:
         """The name of a vector space of this network; dlib's are those of its galleries."""

@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from facesearch.encoders.cards import RUNNABLE, ModelCard, built_in_cards, read_card
+from facesearch.encoders.cards import ModelCard, built_in_cards, read_card
 from facesearch.encoders.model_files import EMBEDDING, model_file
 from facesearch.encoders.onnx_file import MOST_BYTES, check_onnx_file
 from facesearch.errors import Conflict, FacesearchError, Invalid, NotFound, Unavailable
@@ -89,9 +89,9 @@ class ModelStore:
         Raises:
             Unavailable: it is unknown, not installed, or damaged; the message says what to do.
         """
-        installed = self.installed().get(model)
-        if installed is None and model == "dlib":
+        if model == "dlib":
             return self.card(model), model_file(EMBEDDING)
+        installed = self.installed().get(model)
         if installed is None:
             raise Unavailable(_missing(model, self.known().get(model)))
         file = self._installed / model / _WEIGHTS
@@ -172,12 +172,12 @@ class ModelStore:
         """
         if card.family == "dlib":
             raise Invalid("dlib's networks are installed with requirements.txt and cannot be added.")
-        if card.family not in RUNNABLE:
+        if not card.runs_here:
             raise Invalid(
                 f"{card.name}: there is no code here that runs networks of the family {card.family}."
             )
         with self._changing():
-            self._refuse_second(card)
+            self.refuse_second(card)
             folder = Path(tempfile.mkdtemp(prefix=".incoming-", dir=self._installed))
             try:
                 fresh = folder / _INSTALLED / card.id
@@ -211,17 +211,20 @@ class ModelStore:
     def save_card(self, card: ModelCard) -> None:
         """Replace the card of an installed model, at once and durably.
 
+        That of dlib's networks, which are installed elsewhere, gets a folder here of its own.
+
         Raises:
             Unavailable: no such model is installed, or the folder cannot be written.
             Invalid: the card describes another file.
         """
-        installed = self.installed().get(card.id)
+        installed = self.card("dlib") if card.id == "dlib" else self.installed().get(card.id)
         if installed is None:
             raise Unavailable(_missing(card.id, self.known().get(card.id)))
         if installed.sha256 != card.sha256:
             raise Invalid(f"The card describes another file than the one installed as {card.id}.")
         with self._changing():
             folder = self._installed / card.id
+            folder.mkdir(exist_ok=True)
             fresh = folder / f".{_CARD}"
             _write_card(fresh, card)
             os.replace(fresh, folder / _CARD)
@@ -245,8 +248,9 @@ class ModelStore:
                 if made.fullmatch(file.name):
                     file.unlink(missing_ok=True)
 
-    def _refuse_second(self, card: ModelCard) -> None:
-        """The folder counts, not its card alone: a damaged model has to be removed first, too."""
+    def refuse_second(self, card: ModelCard) -> None:
+        """Raise Conflict where a model of this id, or another detector of this family, is installed."""
+        # The folder counts, not its card alone: a damaged model has to be removed first, too.
         taken = [card.id] if (self._installed / card.id).exists() else []
         if card.task == "detection":
             taken += [model for model, other in self.installed().items() if other.family == card.family]
@@ -273,7 +277,7 @@ class ModelStore:
 def _missing(model: str, card: ModelCard | None) -> str:
     if card is None:
         return f"No model {model} is known; `facesearch models list` shows those that are."
-    if card.family not in RUNNABLE:
+    if not card.runs_here:
         return f"No code here runs {card.name}."
     return (
         f"The model {model} is not installed: add its file with `facesearch models add FILE --card {model}`."

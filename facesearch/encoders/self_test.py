@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facesearch.config import EncoderSettings
+from facesearch.encoders.agt import AGTEncoder
 from facesearch.encoders.cards import ModelCard
 from facesearch.encoders.engines import make_engine
 from facesearch.encoders.finder import FaceFinder
@@ -23,7 +24,7 @@ from facesearch.encoders.onnx_embedder import OnnxEmbedder
 from facesearch.encoders.onnx_encoder import ONNXEncoder
 from facesearch.encoders.onnx_session import open_file
 from facesearch.errors import Invalid
-from facesearch.interfaces import ANY_FACE, Image
+from facesearch.interfaces import ANY_FACE, Image, ImageEncoder
 from facesearch.records import Detection, Wanted
 
 # How much better the swapped order of channels must separate to be believed. In 5,000 draws of five photos
@@ -77,15 +78,20 @@ def _try_recognition(
     card: ModelCard, directory: Path, photos: Sequence[TestPhoto], settings: EncoderSettings
 ) -> SelfTest:
     chosen = {"model": card.id, "kind": "plain", "detector": "hog", "upsample": 1, "look_twice": True}
-    encoder = ONNXEncoder(settings.model_copy(update=chosen), directory)
-    _, file = ModelStore(directory).weights(card.id)
-    network = OnnxEmbedder(card, lambda: open_file(file, settings.threads, settings.execution))
+    wanted = settings.model_copy(update=chosen)
+    encoder: ImageEncoder
+    if card.family == "dlib":
+        encoder = AGTEncoder(wanted, directory)
+        embed = encoder.embed
+    else:
+        encoder = ONNXEncoder(wanted, directory)
+        _, file = ModelStore(directory).weights(card.id)
+        embed = OnnxEmbedder(card, lambda: open_file(file, settings.threads, settings.execution)).embed
     people = [photo for photo in photos if photo.person is not None]
     crops = np.stack([encoder.look(photo.image, Wanted(only_largest=True))[0][0].crop for photo in people])
     names = np.array([str(photo.person) for photo in people])
     right, swapped = (
-        _Separation.of(network.embed(np.ascontiguousarray(some)), names, card)
-        for some in (crops, crops[..., ::-1])
+        _Separation.of(embed(np.ascontiguousarray(some)), names, card) for some in (crops, crops[..., ::-1])
     )
     given, other = ("rgb", "bgr") if card.input and card.input.channels == "rgb" else ("bgr", "rgb")
     if right.farthest_same >= right.nearest_other:
@@ -100,9 +106,9 @@ def _try_recognition(
         )
     return SelfTest(
         dimension=encoder.dimension,
-        ms=_median_ms(lambda: network.embed(crops[:1])),
+        ms=_median_ms(lambda: embed(crops[:1])),
         seen=(
-            f"one person's photos are within {right.farthest_same:.2f}, others from {right.nearest_other:.2f} on",
+            f"one person at most {right.farthest_same:.2f} apart, two at least {right.nearest_other:.2f}",
             f"channels as {given} separate people by {right.margin:.2f}, as {other} by {swapped.margin:.2f}",
         ),
     )
