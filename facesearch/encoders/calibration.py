@@ -3,11 +3,13 @@
 Only the constants of a card are fitted here, never a network's weights.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
+from facesearch.encoders.cards import Kind, ModelCard, Space
 from facesearch.errors import Invalid
 from facesearch.records import Calibration, RatePoint
 
@@ -76,6 +78,48 @@ def fit(embeddings: NDArray[np.float32], identities: Sequence[str], measured_on:
 def recommended_tolerance(calibration: Calibration) -> float:
     """The tolerance that one pair of strangers in a thousand passes; its similarity is 80."""
     return next(p.tolerance for p in calibration.rates if p.false_match_rate == RECOMMENDED_RATE)
+
+
+def with_calibrations(card: ModelCard, calibrations: Mapping[Kind, Calibration]) -> ModelCard:
+    """Return a card with what was fitted, and the recommended tolerances.
+
+    dlib's tolerance stays: it is face_recognition's, and programs in use rely on it.
+
+    Raises:
+        Invalid: the recommended tolerance is above 2, which no search accepts.
+    """
+    spaces = dict(card.spaces)
+    for kind, calibration in calibrations.items():
+        tolerance = recommended_tolerance(calibration)
+        try:
+            spaces[kind] = Space(
+                tolerance=card.space(kind).tolerance if card.family == "dlib" else tolerance,
+                calibration=calibration,
+            )
+        except ValidationError:
+            raise Invalid(
+                f"The tolerance of {card.model_id(kind)} would be {tolerance:.3g}, and none is above 2: the "
+                "card's output.divisor has to be larger."
+            ) from None
+    return card.model_copy(update={"spaces": spaces})
+
+
+def described(calibration: Calibration) -> list[str]:
+    """A calibration as lines for a terminal, with the pairs that stand behind each rate."""
+    pairs = f"{calibration.genuine_pairs:,} pairs of one person, {calibration.impostor_pairs:,} of two"
+    lines = [
+        f"{calibration.photos:,} photos of {calibration.people:,} people: {pairs}",
+        "false match rate  tolerance  true accept rate  pairs of two within",
+    ]
+    for point in calibration.rates:
+        within = point.false_match_rate * point.impostor_pairs
+        lines.append(
+            f"{point.false_match_rate:16g}  {point.tolerance:9.4f}  {100 * point.true_accept_rate:14.1f} %  "
+            f"{within:19,.0f}"
+        )
+    for rate in FALSE_MATCH_RATES[len(calibration.rates) :]:
+        lines.append(f"{rate:16g}  not fitted: {LEAST_FALSE_MATCHES / rate:,.0f} pairs of two are needed")
+    return lines
 
 
 def _histograms(vectors: NDArray[np.float64], people: NDArray[np.intp]) -> tuple[Counts, Counts, float]:

@@ -1,11 +1,13 @@
 from itertools import combinations, pairwise
+from typing import Literal
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from facesearch.encoders import calibration as module
-from facesearch.encoders.calibration import fit, recommended_tolerance
+from facesearch.encoders.calibration import described, fit, recommended_tolerance, with_calibrations
+from facesearch.encoders.cards import Input, Kind, Licence, ModelCard, Output, Source, Space
 from facesearch.errors import Invalid
 from facesearch.records import Calibration
 
@@ -41,6 +43,20 @@ def sample() -> tuple[NDArray[np.float32], list[str]]:
 @pytest.fixture(scope="module")
 def fitted(sample: tuple[NDArray[np.float32], list[str]]) -> Calibration:
     return fit(*sample, NOTE)
+
+
+def card_of(family: Literal["arcface", "dlib"], spaces: dict[Kind, Space]) -> ModelCard:
+    return ModelCard(
+        id="dlib" if family == "dlib" else "model",
+        name="A model",
+        task="recognition",
+        family=family,
+        licence=Licence(name="None", commercial_use=None),
+        source=Source(document="None"),
+        input=Input(),
+        output=Output(dimension=32),
+        spaces=spaces,
+    )
 
 
 def similarity(calibration: Calibration, distance: float) -> float:
@@ -142,3 +158,29 @@ def test_rates_that_share_a_tolerance_have_the_similarity_of_the_largest() -> No
     at = [distance for distance, _ in calibration.similarity]
     assert at == sorted(set(at))
     assert [value for _, value in calibration.similarity] == [100.0, 50.0, 0.0]
+
+
+def test_a_card_gets_what_was_fitted_and_the_recommended_tolerance(fitted: Calibration) -> None:
+    small = fit(photos(170, 2)[0] / np.float32(10), photos(170, 2)[1], NOTE)
+    card = with_calibrations(card_of("arcface", {"plain": Space(tolerance=1.0)}), {"mirror": small})
+    assert card.spaces["plain"] == Space(tolerance=1.0)
+    assert card.spaces["mirror"] == Space(tolerance=recommended_tolerance(small), calibration=small)
+    assert ModelCard.model_validate_json(card.model_dump_json()) == card
+    with pytest.raises(Invalid, match=r"The tolerance of model-plain would be .*output\.divisor"):
+        with_calibrations(card, {"plain": fitted})
+
+
+def test_dlibs_tolerance_stays(fitted: Calibration) -> None:
+    card = with_calibrations(card_of("dlib", {"plain": Space(tolerance=0.6)}), {"plain": fitted})
+    assert card.spaces["plain"] == Space(tolerance=0.6, calibration=fitted)
+
+
+def test_a_rate_that_was_not_fitted_is_said_to_lack_pairs(fitted: Calibration) -> None:
+    lines = described(fitted)
+    assert lines[0] == "340 photos of 170 people: 170 pairs of one person, 57,460 of two"
+    assert [line.split()[0] for line in lines[2:]] == ["0.01", "0.001", "0.0001", "1e-05"]
+    assert [line.split()[-1] for line in lines[2:4]] == ["575", "57"]
+    assert [line.split("  ")[-1] for line in lines[4:]] == [
+        "not fitted: 100,000 pairs of two are needed",
+        "not fitted: 1,000,000 pairs of two are needed",
+    ]
