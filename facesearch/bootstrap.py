@@ -1,22 +1,40 @@
 """The switchboard: the only module that names concrete classes."""
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 from facesearch.config import Settings, change_settings, load_settings
 from facesearch.databases import open_image_database
 from facesearch.encoders import KINDS, make_encoder
-from facesearch.encoders.cards import ModelCard
-from facesearch.encoders.fetch import Progress, fetch
+from facesearch.encoders.calibration import described, fit, with_calibrations
+from facesearch.encoders.cards import ALL_KINDS, ModelCard
+from facesearch.encoders.fetch import Progress, check_fetchable, fetch
 from facesearch.encoders.model_store import ModelStore
 from facesearch.encoders.self_test import SelfTest, TestPhoto, self_test
-from facesearch.errors import ModelMismatch
+from facesearch.errors import Invalid, ModelMismatch
 from facesearch.images import AGTImage
 from facesearch.interfaces import API
 from facesearch.search import ExactIndex
 from facesearch.service import AGTAPI, EncodePhotos, faces_of, read_encodings
+from facesearch.service.labelled import EncodeLabelled, encode_labelled, labelled_photos
 from facesearch.web import Application, create_app
 from facesearch.workers import ProcessPool
+
+__all__ = [
+    "ModelCard",
+    "SelfTest",
+    "add_model",
+    "build_api",
+    "calibrate_model",
+    "check_fetchable",
+    "check_model",
+    "fetch_model",
+    "import_encodings",
+    "make_app",
+    "model_store",
+    "use_model",
+]
 
 MODELS = "models"
 DLIB_DETECTORS = ("hog", "cnn")
@@ -34,12 +52,7 @@ def build_api(settings: Settings) -> API:
     database = open_image_database(settings)
     models = settings.data_dir / MODELS
     encoder = make_encoder(settings.encoder, models)
-    pool = ProcessPool(
-        settings.workers.processes,
-        settings.workers.processes_per_host,
-        settings.workers.task_timeout_s,
-        settings.data_dir / "workers",
-    )
+    pool = _pool(settings)
     index = ExactIndex(
         settings.data_dir / "index",
         encoder.model_id,
@@ -136,17 +149,67 @@ def use_model(settings: Settings, model: str, kind: str | None) -> None:
     """
     if model in DLIB_DETECTORS:
         return change_settings("encoder", {"detector": model})
-    # The database first: its driver must be loaded before the encoder's libraries.
-    gallery = _gallery_model(settings)
     card, _ = model_store(settings).weights(model)
     if card.task == "detection":
         return change_settings("encoder", {"detector": card.family})
+    gallery = _gallery_model(settings)
     if gallery is not None and gallery not in (card.model_id("plain"), card.model_id("mirror")):
         raise ModelMismatch(
-            f"The gallery holds faces of {gallery}, which {model} cannot be compared with. Name an empty gallery "
-            "first (data_dir, or database.database for MySQL), then enrol the photos there again."
+            f"The gallery holds faces of {gallery}; vectors of {model} cannot be compared with them. Name an "
+            "empty gallery first (data_dir, or database.database for MySQL) and enrol the photos there again."
         )
     return change_settings("encoder", {"model": model, **({"kind": kind} if kind else {})})
+
+
+def calibrate_model(settings: Settings, model: str, source: Path, say: Callable[[str], None]) -> None:
+    """Fit what a model's distances mean to labelled photos, for both kinds, and store it in its card.
+
+    Faces are found as the settings say. What the fit came to is said line by line.
+
+    Args:
+        source: a folder or CSV file as `labelled_photos` takes it.
+
+    Raises:
+        Invalid: the photos are too few or cannot be used, or the model is no recognition network.
+        Unavailable: the model is not installed, or its card cannot be written.
+    """
+    store = model_store(settings)
+    card, _ = store.weights(model)
+    if card.task != "recognition":
+        raise Invalid(f"{model} finds faces; distances are those of a recognition network.")
+    photos = labelled_photos(source)
+    encoder = settings.encoder.model_copy(update={"model": model})
+    by_id = {card.model_id(kind): kind for kind in ALL_KINDS}
+    task = EncodeLabelled(
+        partial(AGTImage.open, limits=settings.limits), make_encoder, (encoder, store.directory), tuple(by_id)
+    )
+    pool = _pool(settings)
+    try:
+        faces = encode_labelled(pool, task, photos, partial(_say_progress, say, len(photos)))
+    finally:
+        pool.close()
+    say(f"No face was found in {faces.without_face:,} photos; {faces.unreadable:,} files could not be read.")
+    note = f"{len(faces.people):,} photos of {source.name}, largest faces, found by {encoder.detector}."
+    fitted = {by_id[i]: fit(vectors, faces.people, note) for i, vectors in faces.embeddings.items()}
+    calibrated = with_calibrations(card, fitted)
+    store.save_card(calibrated)
+    for kind, calibration in fitted.items():
+        tolerance = calibrated.space(kind).tolerance
+        say(f"\n{card.model_id(kind)}: where a search names no tolerance, {tolerance:.4f} counts")
+        for line in described(calibration):
+            say(line)
+
+
+def _say_progress(say: Callable[[str], None], photos: int, done: int) -> None:
+    if done == photos or done % 1_000 == 0:
+        say(f"{done:,} of {photos:,} photos")
+
+
+def _pool(settings: Settings) -> ProcessPool:
+    workers = settings.workers
+    return ProcessPool(
+        workers.processes, workers.processes_per_host, workers.task_timeout_s, settings.data_dir / "workers"
+    )
 
 
 class _Trial:
