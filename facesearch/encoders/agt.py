@@ -1,5 +1,6 @@
 """AGTEncoder: the faces and vectors of ageitgey's face_recognition, without importing it."""
 
+import math
 from collections.abc import Sequence
 from copy import copy
 from pathlib import Path
@@ -8,19 +9,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facesearch.config import EncoderSettings
+from facesearch.encoders.alignment import inverse, moved, similarity
+from facesearch.encoders.cards import ARCFACE_TEMPLATE
 from facesearch.encoders.engines import Engine, make_engine
 from facesearch.encoders.finder import FaceFinder
 from facesearch.encoders.kinds import KINDS, kind_of
 from facesearch.encoders.model_store import ModelStore
 from facesearch.encoders.quality import EyesAndNose, quality_of
 from facesearch.interfaces import ANY_FACE, Image, ImageEncoder
-from facesearch.records import NO_BOX, AlignedFace, Box, Calibration, Detection, Landmarks, Wanted
+from facesearch.records import AlignedFace, Box, Calibration, Detection, Landmarks, Wanted
 
 DIMENSION = 128
+
+# The box of HOG in pixels of ARCFACE_TEMPLATE: medians of 500 of LFW's faces that CenterFace found too. With it
+# the vectors of 201 others are 0.03 from those of HOG's own boxes (median; 95 % are within 0.09).
+_HOG_MIDDLE = np.array([(54.0, 69.5)])
+_HOG_SIDE = 92.0
 
 
 class AGTEncoder(ImageEncoder):
     """face_recognition's default steps: HOG or CNN detection, five landmarks, dlib's ResNet, no jitter.
+
+    The landmarks are dlib's, whatever detector found the face.
 
     Lives as long as its process; loads its models at the first call (0.5 s). Any thread may call it. Not
     to be carried over a fork once it has been used; a child builds its own.
@@ -89,4 +99,8 @@ class AGTEncoder(ImageEncoder):
 
 
 def _box_of(landmarks: Landmarks) -> Box:
-    return NO_BOX
+    """Return the box that dlib's HOG detector would find, from which its landmark predictor starts."""
+    back = inverse(similarity(np.array(landmarks, np.float64), np.array(ARCFACE_TEMPLATE)))
+    x, y = moved(_HOG_MIDDLE, back)[0]
+    half = _HOG_SIDE / 2 * math.hypot(back[0, 0], back[1, 0])
+    return Box(top=round(y - half), right=round(x + half), bottom=round(y + half), left=round(x - half))
