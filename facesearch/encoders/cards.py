@@ -6,10 +6,11 @@ a document that was read gives it.
 """
 
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from facesearch.errors import InvalidConfig
 from facesearch.records import Calibration
@@ -97,6 +98,22 @@ class Space(_Part):
 
     tolerance: Annotated[float, Field(gt=0, le=2)]
     calibration: Calibration | None = None
+
+    @field_validator("calibration")
+    @classmethod
+    def _is_in_order(cls, value: Calibration | None) -> Calibration | None:
+        rates = value.rates if value else ()
+        if not all(0 < point.false_match_rate < 1 for point in rates):
+            raise ValueError("false match rates lie between 0 and 1")
+        if not all(
+            a.false_match_rate > b.false_match_rate and a.tolerance >= b.tolerance >= 0
+            for a, b in pairwise(rates)
+        ):
+            raise ValueError("tolerances fall with their false match rates")
+        corners = value.similarity if value else ()
+        if not all(a[0] < b[0] and a[1] >= b[1] for a, b in pairwise(corners)):
+            raise ValueError("similarities fall with rising distances")
+        return value
 
 
 class ModelCard(_Part):

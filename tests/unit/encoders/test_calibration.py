@@ -1,15 +1,17 @@
+from dataclasses import replace
 from itertools import combinations, pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from facesearch.encoders import calibration as module
 from facesearch.encoders.calibration import described, fit, recommended_tolerance, with_calibrations
 from facesearch.encoders.cards import Input, Kind, Licence, ModelCard, Output, Source, Space
 from facesearch.errors import Invalid
-from facesearch.records import Calibration
+from facesearch.records import Calibration, RatePoint
 
 NOTE = "Random numbers."
 BIN = 2e-5  # of vectors no longer than 10
@@ -184,3 +186,26 @@ def test_a_rate_that_was_not_fitted_is_said_to_lack_pairs(fitted: Calibration) -
         "not fitted: 100,000 pairs of two are needed",
         "not fitted: 1,000,000 pairs of two are needed",
     ]
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"rates": (RatePoint(0.0, 0.5, 1, 0.5),)}, "lie between 0 and 1"),
+        ({"rates": (RatePoint(1.0, 0.5, 1, 0.5),)}, "lie between 0 and 1"),
+        ({"rates": (RatePoint(0.1, 0.5, 1, 0.5), RatePoint(0.1, 0.4, 1, 0.5))}, "tolerances fall"),
+        ({"rates": (RatePoint(0.1, 0.5, 1, 0.5), RatePoint(0.2, 0.4, 1, 0.5))}, "tolerances fall"),
+        ({"rates": (RatePoint(0.1, 0.5, 1, 0.5), RatePoint(0.01, 0.6, 1, 0.5))}, "tolerances fall"),
+        ({"similarity": ((0.0, 100.0), (0.0, 90.0))}, "similarities fall"),
+        ({"similarity": ((0.0, 90.0), (0.1, 100.0))}, "similarities fall"),
+    ],
+)
+def test_a_card_with_a_calibration_out_of_order_is_refused(
+    fitted: Calibration, changed: dict[str, Any], reason: str
+) -> None:
+    with pytest.raises(ValidationError, match=reason):
+        Space(tolerance=0.5, calibration=replace(fitted, **changed))
+
+
+def test_a_card_without_a_calibration_is_whole() -> None:
+    assert Space(tolerance=0.5, calibration=None).calibration is None
