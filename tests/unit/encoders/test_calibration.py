@@ -81,6 +81,13 @@ def test_each_tolerance_is_the_largest_at_its_rate(
         assert point.impostor_pairs == len(impostor)
 
 
+def test_as_many_false_matches_as_the_rate_allows_are_within() -> None:
+    vectors, names = photos(126, 2)
+    _, impostor = distances(vectors, names)
+    (point,) = fit(vectors, names, NOTE).rates[:1]
+    assert (impostor <= point.tolerance).sum() == 315 == 0.01 * len(impostor)
+
+
 def test_a_rate_is_fitted_where_ten_false_matches_are_expected(monkeypatch: pytest.MonkeyPatch) -> None:
     vectors, names = photos(46, 2)  # 4,140 pairs of two people
     monkeypatch.setattr(module, "LEAST_IMPOSTOR_PAIRS", 1)
@@ -126,6 +133,8 @@ def test_photos_and_people_are_counted_and_the_sentence_kept(fitted: Calibration
 
 def test_of_too_many_photos_some_are_drawn_and_always_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     vectors, names = photos(60, 10)
+    monkeypatch.setattr(module, "MOST_PHOTOS", 599)
+    assert fit(vectors, names, NOTE).genuine_pairs == 60 * 45 - 9  # one photo less, and none twice
     monkeypatch.setattr(module, "MOST_PHOTOS", 200)
     drawn = fit(vectors, names, NOTE)
     assert drawn.photos == 200

@@ -5,8 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facesearch.records import Calibration, RatePoint
-from facesearch.service.auto_tolerance import HIGHEST_RATE, LOWEST_RATE, tolerance_for
+from facesearch.errors import InvalidParameter
+from facesearch.records import AutoTolerance, Calibration, RatePoint
+from facesearch.service.auto_tolerance import HIGHEST_RATE, LOWEST_RATE, tolerance_for, tolerance_of
+from tests.fakes import FakeEncoder
 
 STRANGERS = NormalDist(1.3, 0.1)
 
@@ -41,6 +43,20 @@ def test_at_a_measured_rate_its_tolerance_is_chosen() -> None:
     steep = tolerance_for(bent, 1e-4, 10)
     assert steep.extrapolated
     assert steep.tolerance < 0.3
+
+
+@pytest.mark.parametrize("rate", [0.0101, 0.012, 0.5])
+def test_above_the_largest_measured_rate_its_tolerance_is_kept(rate: float) -> None:
+    chosen = tolerance_for(MEASURED, rate, 1)
+    assert (chosen.tolerance, chosen.extrapolated) == (MEASURED.rates[0].tolerance, False)
+
+
+@pytest.mark.parametrize("rates", [(), (1e-2,)])
+def test_too_few_rates_are_no_calibration(rates: tuple[float, ...]) -> None:
+    encoder = FakeEncoder()
+    encoder.calibration = calibration(*rates)
+    with pytest.raises(InvalidParameter, match="needs a calibration"):
+        tolerance_of(encoder, AutoTolerance())
 
 
 def test_a_gallery_of_nobody_counts_as_one_face() -> None:

@@ -73,7 +73,7 @@ def test_other_files_of_a_folder_are_no_photos(tmp_path: Path) -> None:
 def test_a_list_names_people_and_where_their_photos_lie(tmp_path: Path) -> None:
     file = tmp_path / "list.csv"
     file.write_text(
-        "\ufeffrole,path,identity\nx,a/1.jpg,Ada\nx,2.jpg,Zoë\nx,,Bo\nx,3.jpg,\n", encoding="utf-8"
+        "\ufeffpath,role,identity\na/1.jpg,x,Ada\n2.jpg,x,Zoë\n,x,Bo\n3.jpg,x,\n", encoding="utf-8"
     )
     assert labelled_photos(file) == [
         LabelledPhoto(tmp_path / "a" / "1.jpg", "Ada"),
