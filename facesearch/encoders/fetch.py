@@ -25,6 +25,7 @@ Progress = Callable[[int, int | None], None]
 
 _BLOCK = 1 << 18
 _TIMEOUT_S = 30.0
+_ELSEWHERE = "The address of the file leads to one that is not https, or in a circle; it was not followed."
 
 
 class _HttpsOnly(urllib.request.HTTPRedirectHandler):
@@ -34,7 +35,7 @@ class _HttpsOnly(urllib.request.HTTPRedirectHandler):
         self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str
     ) -> urllib.request.Request | None:
         if urlsplit(newurl).scheme != "https":
-            raise Invalid("The address of the file leads to one that is not https; it was not followed.")
+            raise Invalid(_ELSEWHERE)
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
@@ -86,6 +87,8 @@ def fetch(
         return part
     except urllib.error.HTTPError as error:
         error.close()
+        if error.code in range(300, 400):  # what urllib itself does not follow: no http, or in a circle
+            raise Invalid(_ELSEWHERE) from None
         raise Unavailable(f"The server that has {card.id} answers {error.code}.") from None
     except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
         raise Unavailable(f"{card.id} could not be fetched: {_reason(error)}") from None

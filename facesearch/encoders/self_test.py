@@ -88,7 +88,7 @@ def _try_recognition(
         _, file = ModelStore(directory).weights(card.id)
         embed = OnnxEmbedder(card, lambda: open_file(file, settings.threads, settings.execution)).embed
     people = [photo for photo in photos if photo.person is not None]
-    crops = np.stack([encoder.look(photo.image, Wanted(only_largest=True))[0][0].crop for photo in people])
+    crops = np.stack([_crop(encoder, photo.image) for photo in people])
     names = np.array([str(photo.person) for photo in people])
     right, swapped = (
         _Separation.of(embed(np.ascontiguousarray(some)), names, card) for some in (crops, crops[..., ::-1])
@@ -112,6 +112,13 @@ def _try_recognition(
             f"channels as {given} separate people by {right.margin:.2f}, as {other} by {swapped.margin:.2f}",
         ),
     )
+
+
+def _crop(encoder: ImageEncoder, image: Image) -> NDArray[np.uint8]:
+    faces, _ = encoder.look(image, Wanted(only_largest=True))
+    if not faces:
+        raise Invalid(f"No face was found in the test photo {image.info.file_name}.")
+    return faces[0].crop
 
 
 @dataclass(frozen=True)
