@@ -1,8 +1,11 @@
 """The switchboard: the only module that names concrete classes."""
 
+import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+
+import numpy as np
 
 from facesearch.config import Settings, change_settings, load_settings
 from facesearch.databases import open_image_database
@@ -11,6 +14,7 @@ from facesearch.encoders.calibration import described, fit, with_calibrations
 from facesearch.encoders.cards import ALL_KINDS, ModelCard
 from facesearch.encoders.fetch import Progress, check_fetchable, fetch
 from facesearch.encoders.model_store import ModelStore
+from facesearch.encoders.quantise import quantise, quantised_card
 from facesearch.encoders.self_test import SelfTest, TestPhoto, self_test
 from facesearch.errors import Invalid, ModelMismatch
 from facesearch.images import AGTImage
@@ -33,6 +37,7 @@ __all__ = [
     "import_encodings",
     "make_app",
     "model_store",
+    "quantise_model",
     "use_model",
 ]
 
@@ -134,6 +139,27 @@ def check_model(settings: Settings, model: str) -> SelfTest:
     return trial.result
 
 
+def quantise_model(settings: Settings, model: str) -> tuple[ModelCard, SelfTest]:
+    """Make the 8-bit twin of an installed recognition network, and install it as `add_model` does.
+
+    Raises:
+        Unavailable: the model is not installed.
+        Invalid: it cannot be quantised, or its twin does not tell people apart.
+        Conflict: the twin is installed.
+    """
+    store = model_store(settings)
+    card, file = store.weights(model)
+    twin = quantised_card(card)
+    store.refuse_second(twin)
+    chosen = {"model": model, "kind": "plain", "detector": "hog", "upsample": 1}
+    encoder = make_encoder(settings.encoder.model_copy(update=chosen), store.directory)
+    crops = [face.crop for photo in _test_photos(settings) for face in encoder.look(photo.image)[0]]
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / f"{twin.id}.onnx"
+        quantise(file, made, card, np.stack(crops))
+        return twin, add_model(settings, made, twin)
+
+
 def use_model(settings: Settings, model: str, kind: str | None) -> None:
     """Have the config file name a recognition model, or a detector; the service uses it once it is restarted.
 
@@ -220,15 +246,18 @@ class _Trial:
         self.result: SelfTest
 
     def __call__(self, card: ModelCard, directory: Path) -> None:
-        files = sorted(TEST_PHOTOS.glob("*.jpg"))
-        photos = [
-            TestPhoto(
-                None if file.name.startswith("no_face") else file.stem.rpartition("_")[0],
-                AGTImage.open(file.read_bytes(), file.name, self._settings.limits),
-            )
-            for file in files
-        ]
+        photos = _test_photos(self._settings)
         self.result = self_test(card, directory, photos, self._settings.encoder)
+
+
+def _test_photos(settings: Settings) -> list[TestPhoto]:
+    return [
+        TestPhoto(
+            None if file.name.startswith("no_face") else file.stem.rpartition("_")[0],
+            AGTImage.open(file.read_bytes(), file.name, settings.limits),
+        )
+        for file in sorted(TEST_PHOTOS.glob("*.jpg"))
+    ]
 
 
 def _gallery_model(settings: Settings) -> str | None:

@@ -21,8 +21,8 @@ from facesearch.records import AlignedFace, Box, Calibration, Detection, Landmar
 
 DIMENSION = 128
 
-# The box of HOG in pixels of ARCFACE_TEMPLATE: medians of 500 of LFW's faces that CenterFace found too. With it
-# the vectors of 201 others are 0.03 from those of HOG's own boxes (median; 95 % are within 0.09).
+# The box of HOG in pixels of ARCFACE_TEMPLATE: medians of 500 of LFW's faces that CenterFace found too. With
+# it the vectors of 201 others are 0.03 from those of HOG's own boxes (median; 95 % are within 0.09).
 _HOG_MIDDLE = np.array([(54.0, 69.5)])
 _HOG_SIDE = 92.0
 
@@ -30,15 +30,14 @@ _HOG_SIDE = 92.0
 class AGTEncoder(ImageEncoder):
     """face_recognition's default steps: HOG or CNN detection, five landmarks, dlib's ResNet, no jitter.
 
-    The landmarks are dlib's, whatever detector found the face.
-
     Lives as long as its process; loads its models at the first call (0.5 s). Any thread may call it. Not
     to be carried over a fork once it has been used; a child builds its own.
 
     With `plain` vectors, `look_twice` off, no `min_face_px` and a photo of at most `detect_pixels`, boxes
     and vectors are those of `face_recognition.face_encodings(photo)`. In a larger photo faces are looked
     for in a reduced copy, and aligned on the full pixels. Doubling stops before a picture gets too large
-    for its detector, and where only faces smaller than `min_face_px` would be gained.
+    for its detector, and where only faces smaller than `min_face_px` would be gained. The landmarks are
+    dlib's, whatever detector found the face.
 
     Args:
         settings: engine, kind, detector, upsampling and the size for detection.

@@ -124,7 +124,8 @@ class ModelCard(_Part):
     `bytes` are None where no document gives them; the card of an installed file always has them.
     """
 
-    id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+    # Its model ids, which are longer, have to fit into 64 characters of the database.
+    id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,56}$")]
     name: str
     task: Literal["recognition", "detection"]
     family: Literal["dlib", "arcface", "centerface", "yunet", "scrfd"]
@@ -145,6 +146,12 @@ class ModelCard(_Part):
             raise ValueError("a recognition network needs input and output")
         if len(self.template) != 5:
             raise ValueError("the template needs five points")
+        if self.family == "arcface" and self.input is not None:
+            width, height = self.input.width, self.input.height
+            if (width, height) != (112, 112) and self.template == ARCFACE_TEMPLATE:
+                raise ValueError(f"this template is one of 112 x 112 pixels, not of {width} x {height}")
+            if not all(0 <= x < width and 0 <= y < height for x, y in self.template):
+                raise ValueError("the template lies outside the network's input")
         if (self.id == "dlib") != (self.family == "dlib"):
             raise ValueError("the id dlib is taken")
         if (self.task == "recognition") != (self.family in RECOGNITION):

@@ -97,20 +97,11 @@ class OnnxEmbedder:
         missing = (feed.rows or len(crops)) - len(crops)
         full = np.concatenate([crops, np.repeat(crops[-1:], missing, axis=0)]) if missing else crops
         try:
-            (given,) = session.run([feed.output], {feed.input: self._fed(full, feed.dtype)})
+            (given,) = session.run([feed.output], {feed.input: fed(full, self._input, feed.dtype)})
             vectors: NDArray[np.float32] = given.reshape(len(full), -1)[: len(crops)].astype(np.float32)
         except Exception as error:  # what ONNX Runtime raises has no other base
             raise Unavailable(f"The network of {self._id} cannot be run ({type(error).__name__}).") from None
         return vectors
-
-    def _fed(self, crops: NDArray[np.uint8], dtype: Any) -> NDArray[Any]:
-        channels: NDArray[Any] = crops if self._input.channels == "rgb" else crops[..., ::-1]
-        if dtype != np.uint8:
-            mean, divisor = np.array([self._input.mean, self._input.divisor], np.float32)
-            channels = (channels - mean) / divisor
-        if self._input.layout == "nchw":
-            channels = channels.transpose(0, 3, 1, 2)
-        return np.ascontiguousarray(channels, dtype)
 
     def _checked(self, session: Any) -> _Feed:
         """Compare the card with what the graph declares, and with what it then does."""
@@ -185,6 +176,17 @@ class OnnxEmbedder:
 
     def _refused(self, reason: str) -> InvalidConfig:
         return InvalidConfig(f"The card of {self._id} is wrong: {reason}.")
+
+
+def fed(crops: NDArray[np.uint8], taken: Input, dtype: Any) -> NDArray[Any]:
+    """Return RGB crops, uint8 of shape (n, height, width, 3), as a network takes them."""
+    channels: NDArray[Any] = crops if taken.channels == "rgb" else crops[..., ::-1]
+    if dtype != np.uint8:
+        mean, divisor = np.array([taken.mean, taken.divisor], np.float32)
+        channels = (channels - mean) / divisor
+    if taken.layout == "nchw":
+        channels = channels.transpose(0, 3, 1, 2)
+    return np.ascontiguousarray(channels, dtype)
 
 
 def _may_be(declared: Sequence[Any], expected: Sequence[int]) -> bool:

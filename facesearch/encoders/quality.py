@@ -12,9 +12,9 @@ from facesearch.records import Box, Landmarks, Quality
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 # Of a frontal face, in units of the distance between the eyes' middles: how far the nose lies below the line
-# between them, and how far it stands out from their plane. The drops were measured: the base's is the median of
-# 250 of LFW's faces, the tip's that of 500 with CenterFace's landmarks (in ARCFACE_TEMPLATE it is 0.57). The
-# last is the usual protrusion of a nose, and only scales the angles.
+# between them, and how far it stands out from their plane. The drops were measured: the base's is the median
+# of 250 of LFW's faces, the tip's that of 500 with CenterFace's landmarks (in ARCFACE_TEMPLATE it is 0.57).
+# The last is the usual protrusion of a nose, and only scales the angles.
 _BASE_DROP = 0.77
 _TIP_DROP = 0.59
 _NOSE_DEPTH = 0.45
