@@ -3,6 +3,7 @@
 Only the constants of a card are fitted here, never a network's weights.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -37,7 +38,7 @@ def fit(embeddings: NDArray[np.float32], identities: Sequence[str], measured_on:
 
     A false match rate is fitted where at least 10 false matches are expected among the pairs: its tolerance
     is the largest at which at most that share of the pairs of different people is within. Distances are
-    told apart to a millionth of the largest possible one.
+    told apart in steps of a power of ten, 0.00001 for vectors of length 1.
 
     The similarity is 100 at distance 0; 95, 90, 80 and 50 where one of 100,000, of 10,000, of 1,000 and of
     100 pairs of different people is as near; and 0 from the median of their distances on, where half of
@@ -59,14 +60,14 @@ def fit(embeddings: NDArray[np.float32], identities: Sequence[str], measured_on:
     if len(people) > MOST_PHOTOS:
         kept = np.sort(np.random.default_rng(_SEED).choice(len(people), MOST_PHOTOS, replace=False))
         embeddings, people = embeddings[kept], people[kept]
-    genuine, impostor, width = _histograms(embeddings.astype(np.float64), people)
+    genuine, impostor, exponent = _histograms(embeddings.astype(np.float64), people)
     _check_enough(int(genuine.sum()), int(impostor.sum()))
-    rates = _rates(genuine.cumsum(), impostor.cumsum(), width)
+    rates = _rates(genuine.cumsum(), impostor.cumsum(), exponent)
     if not all(point.tolerance for point in rates):
         raise Invalid("Too many people have the vectors of others: are photos there under two names?")
     return Calibration(
         rates=rates,
-        similarity=_similarity(rates, _largest_within(impostor.cumsum(), 0.5) * width),
+        similarity=_similarity(rates, _distance(_largest_within(impostor.cumsum(), 0.5), exponent)),
         genuine_pairs=int(genuine.sum()),
         impostor_pairs=int(impostor.sum()),
         people=len(np.unique(people)),
@@ -122,21 +123,22 @@ def described(calibration: Calibration) -> list[str]:
     return lines
 
 
-def _histograms(vectors: NDArray[np.float64], people: NDArray[np.intp]) -> tuple[Counts, Counts, float]:
-    """Count the distances of pairs of one person, and of two, in bins; and the width of a bin."""
+def _histograms(vectors: NDArray[np.float64], people: NDArray[np.intp]) -> tuple[Counts, Counts, int]:
+    """Count the distances of pairs of one person, and of two, in bins; the last is the power of ten of a bin."""
     squares = np.einsum("ij,ij->i", vectors, vectors)
-    width = 2 * float(np.sqrt(squares.max(initial=0.0)) or 1.0) / _BINS
+    largest = 2 * float(np.sqrt(squares.max(initial=0.0)) or 1.0)
+    exponent = math.ceil(math.log10(largest / _BINS))
     genuine, impostor = np.zeros(_BINS, np.int64), np.zeros(_BINS, np.int64)
     for start in range(0, len(vectors), _ROWS):
         block = slice(start, start + _ROWS)
         products = vectors[block] @ vectors[start:].T
         distances = np.sqrt(np.maximum(squares[block, None] + squares[start:] - 2 * products, 0.0))
-        bins = np.minimum((distances / width).astype(np.int64), _BINS - 1)
+        bins = np.minimum((distances / 10.0**exponent).astype(np.int64), _BINS - 1)
         is_later = np.triu(np.ones(bins.shape, bool), k=1)
         is_same = people[block, None] == people[start:]
         genuine += np.bincount(bins[is_later & is_same], minlength=_BINS)
         impostor += np.bincount(bins[is_later & ~is_same], minlength=_BINS)
-    return genuine, impostor, width
+    return genuine, impostor, exponent
 
 
 def _check_enough(genuine: int, impostor: int) -> None:
@@ -148,20 +150,27 @@ def _check_enough(genuine: int, impostor: int) -> None:
         )
 
 
-def _rates(genuine: Counts, impostor: Counts, width: float) -> tuple[RatePoint, ...]:
+def _rates(genuine: Counts, impostor: Counts, exponent: int) -> tuple[RatePoint, ...]:
     """The points of all rates that these cumulated counts can tell."""
     points = []
     for rate in FALSE_MATCH_RATES:
         if impostor[-1] * rate >= LEAST_FALSE_MATCHES:
             bins = _largest_within(impostor, rate)
             accepted = genuine[bins - 1] / genuine[-1] if bins else 0.0
-            points.append(RatePoint(rate, bins * width, int(impostor[-1]), float(accepted)))
+            points.append(
+                RatePoint(rate, _distance(bins, exponent), int(impostor[-1]), round(float(accepted), 6))
+            )
     return tuple(points)
 
 
 def _largest_within(cumulated: Counts, share: float) -> int:
     """How many bins from the first on hold at most that share."""
     return int(np.searchsorted(cumulated, share * cumulated[-1], side="right"))
+
+
+def _distance(bins: int, exponent: int) -> float:
+    """Where the first bins end; the decimal fraction itself, so that cards stay readable."""
+    return float(f"{bins}e{exponent}")
 
 
 def _similarity(rates: Sequence[RatePoint], median: float) -> tuple[tuple[float, float], ...]:
