@@ -124,7 +124,7 @@ def described(calibration: Calibration) -> list[str]:
 
 
 def _histograms(vectors: NDArray[np.float64], people: NDArray[np.intp]) -> tuple[Counts, Counts, int]:
-    """Count the distances of pairs of one person, and of two, in bins; the last is the power of ten of a bin."""
+    """Count the distances of pairs of one person, and of two, in bins; and give a bin's power of ten."""
     squares = np.einsum("ij,ij->i", vectors, vectors)
     largest = 2 * float(np.sqrt(squares.max(initial=0.0)) or 1.0)
     exponent = math.ceil(math.log10(largest / _BINS))
