@@ -6,7 +6,6 @@ all: it is written beside, flushed to the disk, tested, and renamed.
 
 import contextlib
 import fcntl
-import hashlib
 import logging
 import os
 import re
@@ -16,8 +15,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from facesearch.encoders.cards import ModelCard, built_in_cards, read_card
+from facesearch.encoders.model_copy import copied, digest_of, flush_folder, write_card
 from facesearch.encoders.model_files import EMBEDDING, model_file
-from facesearch.encoders.onnx_file import MOST_BYTES, check_onnx_file
 from facesearch.errors import Conflict, FacesearchError, Invalid, NotFound, Unavailable
 
 Check = Callable[[ModelCard, Path], object]
@@ -25,21 +24,7 @@ Check = Callable[[ModelCard, Path], object]
 _INSTALLED = "installed"
 _WEIGHTS = "model.onnx"
 _CARD = "card.json"
-_BLOCK = 1 << 20
 _LOG = logging.getLogger(__name__)
-
-
-def digest_of(file: Path) -> str:
-    """Return a file's SHA-256, hexadecimal; about 1 ms per MB.
-
-    Raises:
-        Invalid: it cannot be read.
-    """
-    try:
-        with file.open("rb") as opened:
-            return hashlib.file_digest(opened, "sha256").hexdigest()
-    except OSError as error:
-        raise Invalid(f"The file {file.name} cannot be read: {error.strerror}.") from None
 
 
 class ModelStore:
@@ -182,16 +167,16 @@ class ModelStore:
             try:
                 fresh = folder / _INSTALLED / card.id
                 fresh.mkdir(mode=0o700, parents=True)
-                copied = _copied(file, fresh / _WEIGHTS, card)
-                _write_card(fresh / _CARD, copied)
+                own = copied(file, fresh / _WEIGHTS, card)
+                write_card(fresh / _CARD, own)
                 if check is not None:
-                    check(copied, folder)
-                _flush_folder(fresh)
+                    check(own, folder)
+                flush_folder(fresh)
                 os.replace(fresh, self._installed / card.id)
-                _flush_folder(self._installed)
+                flush_folder(self._installed)
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
-        return copied
+        return own
 
     def check(self, model: str, check: Check) -> ModelCard:
         """Verify an installed model's SHA-256 and have it tested as `add` does.
@@ -204,7 +189,7 @@ class ModelStore:
             alone = Path(name) / _INSTALLED / model
             alone.mkdir(parents=True)
             (alone / _WEIGHTS).symlink_to(file.absolute())
-            _write_card(alone / _CARD, card)
+            write_card(alone / _CARD, card)
             check(card, Path(name))
         return card
 
@@ -226,9 +211,9 @@ class ModelStore:
             folder = self._installed / card.id
             folder.mkdir(exist_ok=True)
             fresh = folder / f".{_CARD}"
-            _write_card(fresh, card)
+            write_card(fresh, card)
             os.replace(fresh, folder / _CARD)
-            _flush_folder(folder)
+            flush_folder(folder)
 
     def remove(self, model: str) -> None:
         """Remove an installed model, damaged or not, and the graphs that were made of it.
@@ -293,47 +278,3 @@ def _self_made(file: Path) -> ModelCard:
             f"The id {card.id} is that of another file that is known here: give the card one of its own."
         )
     return card
-
-
-def _copied(file: Path, copy: Path, card: ModelCard) -> ModelCard:
-    """Copy a file durably and return the card with the copy's hash and size, or say what is wrong with it."""
-    size, digest = 0, hashlib.sha256()
-    if not file.is_file():
-        raise Invalid(f"There is no file {file.name}.")
-    try:
-        opened = file.open("rb")
-    except OSError as error:
-        raise Invalid(f"The file {file.name} cannot be read: {error.strerror}.") from None
-    with opened, copy.open("xb") as written:
-        while block := opened.read(_BLOCK):
-            size += len(block)
-            if size >= MOST_BYTES:
-                raise Invalid(f"The file {file.name} is too large: 2 GiB and more.")
-            digest.update(block)
-            written.write(block)
-        written.flush()
-        os.fsync(written.fileno())
-    if card.bytes is not None and size != card.bytes:
-        raise Invalid(
-            f"The file {file.name} is not {card.id}: it has {size:,} bytes instead of {card.bytes:,}."
-        )
-    if card.sha256 is not None and digest.hexdigest() != card.sha256:
-        raise Invalid(f"The file {file.name} is not {card.id}: its SHA-256 is not the card's.")
-    check_onnx_file(copy)
-    return card.model_copy(update={"sha256": digest.hexdigest(), "bytes": size})
-
-
-def _write_card(file: Path, card: ModelCard) -> None:
-    with file.open("w", encoding="utf-8") as written:
-        written.write(card.model_dump_json(indent=2) + "\n")
-        written.flush()
-        os.fsync(written.fileno())
-
-
-def _flush_folder(folder: Path) -> None:
-    """Make renames in a folder last."""
-    opened = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from facesearch.encoders.cards import Licence, ModelCard, Source, read_card
-from facesearch.encoders.model_store import ModelStore, digest_of
+from facesearch.encoders.model_copy import digest_of
+from facesearch.encoders.model_store import ModelStore
 from facesearch.errors import Conflict, Invalid, InvalidConfig, NotFound, Unavailable
 from tests.unit.encoders.onnx_files import point_elsewhere, write_model
 
