@@ -11,6 +11,7 @@ from facesearch.errors import InvalidConfig
 
 KNOWN = Path(cards.__file__).with_name("known")
 BUILT_IN = built_in_cards()
+DOCS = Path(__file__).resolve().parents[3] / "docs" / "models.md"
 
 
 @pytest.mark.parametrize("file", sorted(KNOWN.iterdir()), ids=lambda file: file.stem)
@@ -32,6 +33,22 @@ def test_the_packs_of_insightface_are_not_for_commercial_use(card: ModelCard) ->
 
 def test_weights_without_a_licence_are_not_called_free() -> None:
     assert {c.licence.commercial for c in BUILT_IN.values() if "none stated" in c.licence.name} == {"unknown"}
+
+
+@pytest.mark.parametrize("card", BUILT_IN.values(), ids=lambda c: c.id)
+def test_the_table_of_licences_says_what_the_card_says(card: ModelCard) -> None:
+    numbers = str(card.output.dimension) if card.output else ""
+    row = [f"`{card.id}`", card.task, numbers, card.licence.name, card.licence.commercial]
+    (line,) = [line for line in DOCS.read_text().splitlines() if line.startswith(f"| {row[0]} ")]
+    cells = [cell.strip() for cell in line.strip("|").split("|")]
+    assert cells[:5] == row
+    assert (cells[6] == "yes") == bool(card.tried)
+    assert (cells[5] == "yes") == bool(card.runs_here and card.source.url and card.sha256)
+
+
+def test_the_card_in_the_docs_can_be_used(tmp_path: Path) -> None:
+    (tmp_path / "card.json").write_text(DOCS.read_text().partition("```json\n")[2].partition("```")[0])
+    assert read_card(tmp_path / "card.json").space("mirror").tolerance == 1.05
 
 
 def test_two_cards_never_have_one_hash() -> None:
