@@ -19,6 +19,8 @@ _CHANNELS = (1, 2, 2, 10)  # how sure, the box's sides, the middle's place in it
 class CenterFace(LandmarkDetector):
     """Faces as points of a heat map, one for each 4 x 4 pixels, with sides and landmarks at each point."""
 
+    largest_face_px = 192
+
     def check(self, session: Any) -> None:
         probe = np.zeros((self.stride_px, self.stride_px, 3), np.uint8)
         try:

@@ -1,8 +1,8 @@
 """What detectors with landmarks have in common: sizes, tiles, and one box for each face.
 
-A network of this kind finds faces from some 20 pixels to a few hundred. Larger ones are found in copies
-with a quarter of the sides, each with a sixteenth of the work; large photos are looked at in overlapping
-tiles, which bounds memory.
+A network of this kind finds faces from some 20 pixels to a few hundred, and places landmarks best well
+inside that range. Larger faces are found in copies with a quarter of the sides, each with a sixteenth of the
+work. Large photos are looked at in overlapping tiles, which bounds memory.
 """
 
 import threading
@@ -30,12 +30,11 @@ OpenSession = Callable[[Path | bytes], Any]
 _SAME_FACE = 0.3
 _INSIDE = 0.7
 
-# Faces that a tile may miss at its edge are whole in its neighbour.
+# A face that a tile cuts is whole in its neighbour, with this much around it on each side.
 _TILE_PX = 1024
-_OVERLAP_PX = 256
-_LARGEST_IN_TILE_PX = 192
+_AROUND_PX = 32
 
-# Sides of the copies in which larger faces are found.
+# How many times smaller the sides of each copy are in which larger faces are found.
 _SHRINK = 4
 
 # Tiles from this size on take their turn, so that a process whose threads are all asked needs the memory of
@@ -62,6 +61,16 @@ class Candidates:
     def __getitem__(self, chosen: NDArray[Any]) -> "Candidates":
         return Candidates(self.boxes[chosen], self.scores[chosen], self.landmarks[chosen])
 
+    @property
+    def longer_sides(self) -> NDArray[np.float64]:
+        longer: NDArray[np.float64] = (self.boxes[:, 2:] - self.boxes[:, :2]).max(axis=1, initial=0)
+        return longer
+
+    @property
+    def shorter_sides(self) -> NDArray[np.float64]:
+        shorter: NDArray[np.float64] = (self.boxes[:, 2:] - self.boxes[:, :2]).min(axis=1, initial=np.inf)
+        return shorter
+
     def moved(self, left: float, top: float, scale: float) -> "Candidates":
         """The same in pixels of a picture in which this one lies at (left, top), `scale` times as large."""
         corner = np.array([left, top])
@@ -80,11 +89,15 @@ class LandmarkDetector(ABC):
         open_session: opens them.
     """
 
-    smallest_face_px = 40
-    """The side of the smallest face that is hardly ever missed, without doubling."""
+    smallest_face_px = 60
+    """The side of a face from which on doubling gains nothing; smaller ones are found less surely."""
 
     most_pixels = 16_000_000
     """How large a picture may be, after doubling: bounds time, as tiles bound memory."""
+
+    largest_face_px: int
+    """The longer side of the largest face that is taken from one size of a photo; larger ones are taken from
+    the next smaller one."""
 
     stride_px = 32
     """What the network's input is a multiple of."""
@@ -124,10 +137,10 @@ class LandmarkDetector(ABC):
             Unavailable: the network cannot be run.
         """
         self.load()
-        seen = [self._in_tiles(level).moved(0, 0, scale) for level, scale in _levels(pixels, doublings)]
+        levels = _levels(pixels, doublings, self.largest_face_px)
+        seen = [self._in_tiles(level).moved(0, 0, scale) for level, scale in levels]
         found = one_each(_joined(seen))
-        sides = np.minimum(found.boxes[:, 2] - found.boxes[:, 0], found.boxes[:, 3] - found.boxes[:, 1])
-        return _detections(found[sides >= min_face_px])
+        return _detections(found[found.shorter_sides >= min_face_px])
 
     @abstractmethod
     def check(self, session: Any) -> None:
@@ -149,15 +162,17 @@ class LandmarkDetector(ABC):
     def _in_tiles(self, pixels: NDArray[np.uint8]) -> Candidates:
         """Look at one size of a photo; each face is taken from the tile whose middle it lies in."""
         height, width = pixels.shape[:2]
-        tiles = tiles_of(height, width, _TILE_PX, _OVERLAP_PX, self.stride_px)
-        if len(tiles) == 1:
-            return self._seen(pixels)
+        overlap_px = self.largest_face_px + 2 * _AROUND_PX
         parts = []
-        for tile in tiles:
+        for tile in tiles_of(height, width, _TILE_PX, overlap_px, self.stride_px):
             seen = self._seen(pixels[tile.top : tile.bottom, tile.left : tile.right])
-            parts.append(seen[_belongs(seen, tile)].moved(tile.left, tile.top, 1))
-        give_back_free_memory()
-        return _joined(parts)
+            parts.append(seen[_in_middle(seen, tile)].moved(tile.left, tile.top, 1))
+        if len(parts) > 1:
+            give_back_free_memory()
+        found = _joined(parts)
+        if min(height, width) <= self.largest_face_px:
+            return found  # there is no smaller copy
+        return found[found.longer_sides <= self.largest_face_px]
 
     def _seen(self, pixels: NDArray[np.uint8]) -> Candidates:
         height, width = pixels.shape[:2]
@@ -188,28 +203,30 @@ def one_each(candidates: Candidates) -> Candidates:
     return candidates[np.array(kept, np.intp)]
 
 
-def _levels(pixels: NDArray[np.uint8], doublings: int) -> Iterator[tuple[NDArray[np.uint8], float]]:
-    """Yield the photo and its reduced copies, each with what its pixels are multiplied by."""
+def _levels(
+    pixels: NDArray[np.uint8], doublings: int, largest_face_px: int
+) -> Iterator[tuple[NDArray[np.uint8], float]]:
+    """Yield the photo and its smaller copies, each with what its pixels are multiplied by."""
     level, scale = pixels, 1.0
     if doublings:
         height, width = pixels.shape[:2]
-        doubled = Pillow.fromarray(pixels).resize(
-            (width << doublings, height << doublings), Pillow.Resampling.BILINEAR
-        )
-        level, scale = np.asarray(doubled), 0.5**doublings
+        size = (width << doublings, height << doublings)
+        level = np.asarray(Pillow.fromarray(pixels).resize(size, Pillow.Resampling.BILINEAR))
+        scale = 0.5**doublings
     yield level, scale
-    while min(level.shape[:2]) > _LARGEST_IN_TILE_PX:
+    while min(level.shape[:2]) > largest_face_px:
         level = np.asarray(Pillow.fromarray(level).reduce(_SHRINK))
         scale *= _SHRINK
         yield level, scale
 
 
-def _belongs(seen: Candidates, tile: Tile) -> NDArray[np.bool_]:
-    """Say which faces are this tile's to report: in its middle, and small enough to be whole in it."""
-    x, y = (seen.boxes[:, 0] + seen.boxes[:, 2]) / 2, (seen.boxes[:, 1] + seen.boxes[:, 3]) / 2
-    inside = (x >= tile.first_x) & (x <= tile.last_x) & (y >= tile.first_y) & (y <= tile.last_y)
-    sides = np.maximum(seen.boxes[:, 2] - seen.boxes[:, 0], seen.boxes[:, 3] - seen.boxes[:, 1])
-    return inside & (sides <= _LARGEST_IN_TILE_PX)
+def _in_middle(seen: Candidates, tile: Tile) -> NDArray[np.bool_]:
+    """Say which faces lie where the tile reports."""
+    x, y = (seen.boxes[:, :2] + seen.boxes[:, 2:]).T / 2
+    inside: NDArray[np.bool_] = (
+        (x >= tile.first_x) & (x <= tile.last_x) & (y >= tile.first_y) & (y <= tile.last_y)
+    )
+    return inside
 
 
 def _joined(parts: list[Candidates]) -> Candidates:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from facesearch.encoders.landmark_detector import Candidates, LandmarkDetector
 from facesearch.errors import InvalidConfig
 
-THRESHOLD = 0.6
+THRESHOLD = 0.7
 
 _STRIDES_PX = (8, 16, 32)
 _LARGEST = 10.0  # no box has a side of more than its exponential, in cells
@@ -18,6 +18,8 @@ _NUMBERS = {"cls": 1, "obj": 1, "bbox": 4, "kps": 10}
 
 class YuNet(LandmarkDetector):
     """Faces of three ranges of size: one cell for each 8, 16 and 32 pixels, each with a box and landmarks."""
+
+    largest_face_px = 384
 
     def check(self, session: Any) -> None:
         probe = np.zeros((self.stride_px, self.stride_px, 3), np.uint8)
