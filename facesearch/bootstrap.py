@@ -16,7 +16,7 @@ from facesearch.encoders.fetch import Progress, check_fetchable, fetch
 from facesearch.encoders.model_store import ModelStore
 from facesearch.encoders.quantise import quantise, quantised_card
 from facesearch.encoders.self_test import SelfTest, TestPhoto, self_test
-from facesearch.errors import Invalid, ModelMismatch
+from facesearch.errors import Invalid, ModelMismatch, Unavailable
 from facesearch.images import AGTImage
 from facesearch.interfaces import API
 from facesearch.search import ExactIndex
@@ -122,9 +122,13 @@ def fetch_model(settings: Settings, card: ModelCard, progress: Progress) -> Self
     store.refuse_second(card)
     file = fetch(card, settings.data_dir / MODELS / "downloads", progress)
     try:
-        return add_model(settings, file, card)
-    finally:
+        test = add_model(settings, file, card)
+    except Invalid:
         file.unlink(missing_ok=True)
+        raise
+    # What ended otherwise, by ^C or for want of space, need not be fetched again.
+    file.unlink(missing_ok=True)
+    return test
 
 
 def check_model(settings: Settings, model: str) -> SelfTest:
@@ -251,6 +255,8 @@ class _Trial:
 
 
 def _test_photos(settings: Settings) -> list[TestPhoto]:
+    if not TEST_PHOTOS.is_dir():
+        raise Unavailable("The test photos are missing: test_images/ belongs beside the package.")
     return [
         TestPhoto(
             None if file.name.startswith("no_face") else file.stem.rpartition("_")[0],

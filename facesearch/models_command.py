@@ -260,11 +260,13 @@ def _field(label: str, text: str, **style: Any) -> None:
     width = min(shutil.get_terminal_size().columns, _WIDEST) - _LABEL - 2
     lines = textwrap.wrap(text, max(width, 30), break_long_words=False, break_on_hyphens=False)
     for number, line in enumerate(lines):
-        click.echo(f"  {(label if number == 0 else ''):<{_LABEL}}{click.style(line, **style)}")
+        click.echo(
+            f"  {(label if number == 0 else ''):<{_LABEL}}{click.style(line, **style) if style else line}"
+        )
 
 
 def _table(rows: list[dict[str, Any]]) -> str:
-    heads = ("", "model", "task", "numbers", "commercial use", "", "licence of the weights")
+    heads = ("", "model", "task", "numbers", "commercial use", "state", "licence of the weights")
     cells = [
         (
             "*" if row["in_use"] else "",

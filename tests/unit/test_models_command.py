@@ -138,16 +138,27 @@ def test_a_model_is_fetched_where_its_card_pins_it(
         card = json.loads(run("card", "centerface").output)
         card["source"]["url"] = f"{server.url}/centerface.onnx"
         card["sha256"] = hashlib.sha256(data).hexdigest()
-        known = tmp_path / "known"
-        shutil.copytree(Path(cards.__file__).with_name("known"), known)
-        (known / "centerface.json").write_text(json.dumps(card))
-        monkeypatch.setattr(cards, "_KNOWN", known)
-        monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
+        _know(card, tmp_path, monkeypatch)
         output = run("fetch", "centerface", "--accept-licence").output
     assert "5 photos" in output
     assert list((tmp_path / "data" / "models" / "downloads").iterdir()) == []
     run("use", "centerface")
     assert load_settings().encoder.detector == "centerface"
+
+
+def test_a_fetched_file_that_fails_its_test_is_deleted(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = write_model(tmp_path / "graph.onnx").read_bytes()
+    with serving() as server:
+        server.data = data
+        card = json.loads(run("card", "edgeface-s").output)
+        card["source"]["url"] = f"{server.url}/graph.onnx"
+        card["sha256"] = hashlib.sha256(data).hexdigest()
+        _know(card, tmp_path, monkeypatch)
+        assert "wrong" in run("fetch", "edgeface-s", "--accept-licence", fails=True).output
+    assert list((tmp_path / "data").rglob("*.part")) == []
+    assert not model_store(load_settings()).installed()
 
 
 def test_what_no_document_pins_is_not_fetched(run: Run) -> None:
@@ -232,3 +243,20 @@ def test_nobody_is_asked_where_nobody_is(monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr(sys.stdin, "isatty", lambda: False, raising=False)
     assert not _asks()
+
+
+def test_without_test_photos_nothing_is_installed(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("facesearch.bootstrap.TEST_PHOTOS", tmp_path / "nowhere")
+    model = write_model(tmp_path / "graph.onnx")
+    assert "test photos" in run("add", model, "--card", "edgeface-s", "--accept-licence", fails=True).output
+
+
+def _know(card: dict[str, Any], folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make a card one of the known, and trust the server of these tests."""
+    known = folder / "known"
+    shutil.copytree(Path(cards.__file__).with_name("known"), known)
+    (known / f"{card['id']}.json").write_text(json.dumps(card))
+    monkeypatch.setattr(cards, "_KNOWN", known)
+    monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
