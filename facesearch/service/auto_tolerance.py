@@ -27,9 +27,10 @@ def tolerance_for(calibration: Calibration, false_alarm_rate: float, gallery_fac
     Comparisons count as independent. They are not quite: strangers who resemble one face of a person
     resemble the person's others too, so fewer than the wanted share of strangers get a match.
 
-    Tolerances between two measured rates are interpolated on the scale of the normal deviate: distances
-    between strangers are nearly normal, so that their quantiles are nearly a straight line there. Below the
-    smallest rate the line of the last two is followed; above the largest rate its tolerance is kept.
+    Between two measured rates the square of the tolerance is interpolated over the normal deviate of the
+    rate. The squared distance of vectors of one length is a line of their inner product, which is nearly
+    normal for strangers, so that the quantiles are nearly a straight line there. Below the smallest rate the
+    line of the last two is followed; above the largest rate its tolerance is kept.
 
     Args:
         calibration: of at least two rates, by falling rate.
@@ -42,7 +43,7 @@ def tolerance_for(calibration: Calibration, false_alarm_rate: float, gallery_fac
         return ChosenTolerance(rates[0].tolerance, rates[0].false_match_rate, extrapolated=False)
     lines = list(pairwise(rates))
     first, second = next((line for line in lines if line[1].false_match_rate <= rate), lines[-1])
-    tolerance = max(0.0, _on_line(first, second, rate))
+    tolerance = math.sqrt(max(0.0, _squared(first, second, rate)))
     return ChosenTolerance(tolerance, rate, extrapolated=rate < rates[-1].false_match_rate)
 
 
@@ -75,8 +76,8 @@ def tolerance_of(
     return partial(tolerance_for, calibration, wanted.false_alarm_rate)
 
 
-def _on_line(first: RatePoint, second: RatePoint, rate: float) -> float:
-    """The tolerance on the straight line through two points, over the normal deviate of the rate."""
+def _squared(first: RatePoint, second: RatePoint, rate: float) -> float:
+    """The squared tolerance on the straight line through two points, over the normal deviate of the rate."""
     start, end, at = (_STANDARD.inv_cdf(r) for r in (first.false_match_rate, second.false_match_rate, rate))
-    slope = (second.tolerance - first.tolerance) / (end - start)
-    return first.tolerance + slope * (at - start)
+    slope = (second.tolerance**2 - first.tolerance**2) / (end - start)
+    return first.tolerance**2 + slope * (at - start)

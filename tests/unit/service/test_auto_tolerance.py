@@ -1,3 +1,4 @@
+import math
 from itertools import pairwise
 from statistics import NormalDist
 
@@ -10,12 +11,16 @@ from facesearch.records import AutoTolerance, Calibration, RatePoint
 from facesearch.service.auto_tolerance import HIGHEST_RATE, LOWEST_RATE, tolerance_for, tolerance_of
 from tests.fakes import FakeEncoder
 
-STRANGERS = NormalDist(1.3, 0.1)
+STRANGERS = NormalDist(1.7, 0.2)  # squared distances
+
+
+def exact(rate: float) -> float:
+    return math.sqrt(STRANGERS.inv_cdf(rate))
 
 
 def calibration(*rates: float) -> Calibration:
-    """Of strangers whose distances are normal."""
-    points = tuple(RatePoint(rate, STRANGERS.inv_cdf(rate), 1_000_000, 0.9) for rate in rates)
+    """Of strangers whose squared distances are normal."""
+    points = tuple(RatePoint(rate, exact(rate), 1_000_000, 0.9) for rate in rates)
     return Calibration(points, ((0.0, 100.0), (1.0, 0.0)), 1_000, 1_000_000, 100, 1_500, "Numbers.")
 
 
@@ -24,13 +29,13 @@ MEASURED = calibration(1e-2, 1e-3, 1e-4, 1e-5)
 
 @pytest.mark.parametrize("gallery", [1, 10, 1_250, 100_000])
 @pytest.mark.parametrize("rate", [0.0001, 0.01, 0.5])
-def test_of_normal_distances_the_exact_tolerance_is_chosen(rate: float, gallery: int) -> None:
+def test_of_normal_squares_the_exact_tolerance_is_chosen(rate: float, gallery: int) -> None:
     each = 1 - (1 - rate) ** (1 / gallery)
     chosen = tolerance_for(MEASURED, rate, gallery)
     if each >= 1e-2:
         each = 1e-2
     assert chosen.false_match_rate == pytest.approx(each, rel=1e-6)
-    assert chosen.tolerance == pytest.approx(STRANGERS.inv_cdf(each), abs=1e-6)
+    assert chosen.tolerance == pytest.approx(exact(each), abs=1e-6)
     assert chosen.extrapolated == (each < 1e-5)
     assert 1 - (1 - chosen.false_match_rate) ** gallery <= rate * (1 + 1e-6)
 
