@@ -164,7 +164,7 @@ def _try_detection(
                 f"which holds {expected or 'none'}."
             )
         for face in found:
-            if not _is_plausible(face):
+            if not is_plausible(face):
                 raise Invalid(f"{card.id} puts the landmarks of {photo.image.info.file_name} wrongly.")
             sizes.append(min(face.box.width, face.box.height))
             scores.append(face.score)
@@ -178,7 +178,7 @@ def _try_detection(
     )
 
 
-def _is_plausible(face: Detection) -> bool:
+def is_plausible(face: Detection) -> bool:
     """Say whether the landmarks are in the box, eyes above nose above mouth, each left one on the left."""
     if face.landmarks is None:
         return False

@@ -10,10 +10,10 @@ import pytest
 from facesearch.config import EncoderSettings, LimitSettings
 from facesearch.encoders.cards import ModelCard
 from facesearch.encoders.model_store import ModelStore
-from facesearch.encoders.self_test import SelfTest, TestPhoto, self_test
+from facesearch.encoders.self_test import SelfTest, TestPhoto, is_plausible, self_test
 from facesearch.errors import Invalid
 from facesearch.images import AGTImage
-from facesearch.records import PhotoInfo
+from facesearch.records import Box, Detection, Landmarks, PhotoInfo
 from tests.weights import centerface_file, mobilefacenet_file
 
 TEST_IMAGES = Path(__file__).resolve().parents[3] / "test_images"
@@ -66,7 +66,6 @@ def test_a_recognition_network_with_its_card_passes(add: Add) -> None:
     ("part", "changes", "reason"),
     [
         ("input", {"channels": "bgr"}, "channels in the wrong order: as rgb"),
-        ("input", {"width": 96}, "112, 112"),
         ("input", {"layout": "nhwc"}, "112, 112"),
         ("input", {"mean": (0.0, 0.0, 0.0), "divisor": (1.0, 1.0, 1.0)}, "does not tell the people"),
         ("output", {"dimension": 128}, "192"),
@@ -80,6 +79,16 @@ def test_a_wrong_card_is_refused_with_the_reason(
     with pytest.raises(Invalid) as error:
         add(mobilefacenet_file(), "mobilefacenet", **{part: wrong})
     assert reason in error.value.message
+
+
+@pytest.mark.weights
+def test_a_wrong_size_is_refused(add: Add) -> None:
+    card = ModelStore(Path("/nonexistent")).card("mobilefacenet")
+    assert card.input is not None
+    larger = card.input.model_copy(update={"width": 224, "height": 224})
+    template = tuple((2 * x, 2 * y) for x, y in card.template)
+    with pytest.raises(Invalid, match="112, 112"):
+        add(mobilefacenet_file(), "mobilefacenet", input=larger, template=template)
 
 
 @pytest.mark.weights
@@ -117,6 +126,25 @@ def test_a_detector_that_sees_faces_where_there_are_none_is_refused(
 def test_a_network_for_another_task_is_refused(add: Add, file: Callable[[], Path], known: str) -> None:
     with pytest.raises(Invalid):
         add(file(), known, sha256=None, bytes=None)
+
+
+RIGHT: Landmarks = ((30, 40), (70, 40), (50, 60), (35, 80), (65, 80))
+
+
+@pytest.mark.parametrize(
+    ("landmarks", "plausible"),
+    [
+        (RIGHT, True),
+        (None, False),
+        ((RIGHT[1], RIGHT[0], *RIGHT[2:]), False),
+        ((*RIGHT[:3], RIGHT[4], RIGHT[3]), False),
+        (RIGHT[3:] + RIGHT[2:3] + RIGHT[:2], False),
+        (((-5, 40), *RIGHT[1:]), False),
+    ],
+)
+def test_landmarks_have_their_places(landmarks: Landmarks | None, plausible: bool) -> None:
+    box = Box(top=0, right=99, bottom=99, left=0)
+    assert is_plausible(Detection(box, 0.9, landmarks)) is plausible
 
 
 def test_dlibs_network_passes(tmp_path: Path, photos: list[TestPhoto]) -> None:
