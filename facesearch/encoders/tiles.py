@@ -26,8 +26,8 @@ def tiles_of(height: int, width: int, side_px: int, overlap_px: int, stride_px: 
 
     Args:
         height, width: the picture's, in pixels.
-        side_px: no tile is longer.
-        overlap_px: how many pixels neighbours share at least.
+        side_px: no tile is longer; at least a stride more than `overlap_px`.
+        overlap_px: how many pixels neighbours share.
         stride_px: tiles begin at multiples of this, so that a network sees the same grid in each of them.
     """
     rows, columns = (_cuts(side, side_px, overlap_px, stride_px) for side in (height, width))
@@ -42,7 +42,7 @@ def _cuts(side: int, most: int, overlap: int, stride: int) -> list[tuple[int, in
     """Cut one side: where each part begins and ends, and from where to where it reports."""
     if side <= most:
         return [(0, side, float("-inf"), float("inf"))]
-    count = -(-(side - overlap) // (most - overlap))
+    count = -(-(side - overlap) // ((most - overlap) // stride * stride))
     step = -(-(side - overlap) // (count * stride)) * stride
     starts = [number * step for number in range(count) if number == 0 or number * step + overlap < side]
     cuts = []
