@@ -5,6 +5,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
+from facesearch.encoders.cards import ARCFACE_TEMPLATE
 from facesearch.encoders.dlib_models import DlibModels
 from facesearch.encoders.quality import EyesAndNose, quality_of
 from facesearch.records import Box, Quality
@@ -128,6 +129,23 @@ def test_pitch_is_positive_where_the_face_looks_down(lower: float, sign: int) ->
 
 def test_the_order_of_the_eyes_does_not_matter() -> None:
     assert of_landmarks(FRONTAL[[2, 3, 0, 1, 4]]) == of_landmarks(FRONTAL)
+
+
+def test_a_detectors_landmarks_have_the_tip_of_the_nose_in_place_of_its_base() -> None:
+    """The tip lies higher, and points as the base does."""
+    frontal = ((70.0, 100.0), (130.0, 100.0), (100.0, 135.4), (80.0, 165.0), (120.0, 165.0))
+    quality = quality_of(BOX, 1.0, EyesAndNose.of_landmarks(frontal), grey(0))
+    assert (quality.roll_deg, quality.yaw_deg, quality.pitch_deg) == pytest.approx((0, 0, 0), abs=0.01)
+    aside = (*frontal[:2], (125.0, 140.0), *frontal[3:])
+    turned_away = quality_of(BOX, 1.0, EyesAndNose.of_landmarks(aside), grey(0))
+    assert turned_away.yaw_deg > 20
+    assert turned_away.pitch_deg > 5
+
+
+def test_the_mean_face_of_the_template_looks_straight() -> None:
+    points = EyesAndNose.of_landmarks(ARCFACE_TEMPLATE)
+    quality = quality_of(BOX, 1.0, points, grey(0))
+    assert (quality.roll_deg, quality.yaw_deg, quality.pitch_deg) == pytest.approx((0, 0, 0), abs=3)
 
 
 @pytest.mark.parametrize("landmarks", [np.zeros((5, 2)), np.array([[50.0, 50]] * 4 + [[60, 80]])])
