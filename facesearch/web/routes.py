@@ -15,7 +15,8 @@ from facesearch.web.envelope import ok
 
 R = TypeVar("R")
 Detector = Annotated[
-    Literal["hog", "cnn"] | None, Query(description="Detector; by default the configuration's.")
+    Literal["hog", "cnn", "centerface", "yunet"] | None,
+    Query(description="Detector, where it is installed; by default the configuration's."),
 ]
 Upsample = Annotated[
     int | None, Query(ge=0, le=3, description="How often the photo is doubled before detection.")

@@ -154,6 +154,8 @@ def test_an_enrolment_answers_a_sentence_and_the_face(client: TestClient, api: F
     ("query", "wanted"),
     [
         ("detector=cnn", Wanted(detector="cnn")),
+        ("detector=centerface", Wanted(detector="centerface")),
+        ("detector=yunet", Wanted(detector="yunet")),
         ("detector=hog&upsample=0", Wanted(detector="hog", upsample=0)),
         ("upsample=3&min_face_px=0", Wanted(upsample=3, min_face_px=0)),
         ("min_face_px=10000&max_faces=1", Wanted(min_face_px=10_000, max_faces=1)),
