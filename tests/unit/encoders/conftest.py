@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from facesearch.encoders.model_store import ModelStore
-from tests.weights import centerface_file, mobilefacenet_file
+from tests.weights import centerface_file, mobilefacenet_file, sface_file, yunet_file
 
 
 @pytest.fixture(scope="session")
@@ -16,9 +16,12 @@ def graphs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A models folder with MobileFaceNet and CenterFace."""
+    """A models folder with MobileFaceNet, CenterFace, YuNet, and SFace of 8-bit integers, one face a run."""
     folder = tmp_path_factory.mktemp("models")
     store = ModelStore(folder)
     store.add(mobilefacenet_file(), store.card("mobilefacenet"))
     store.add(centerface_file(), store.card("centerface"))
+    store.add(yunet_file(), store.card("yunet"))
+    other = {"id": "sface-int8bq", "sha256": None, "bytes": None, "aliases": ()}
+    store.add(sface_file(), store.card("sface").model_copy(update=other))
     return folder

@@ -58,6 +58,16 @@ class TestMobileFaceNetWithHog(TwoFaces):
         assert (encoder.model_id, encoder.dimension) == ("mobilefacenet-plain", 192)
 
 
+class TestSFaceWithYuNet(TwoFaces):
+    @pytest.fixture
+    def encoder(self, models: Path) -> ImageEncoder:
+        return made(models, model="sface-int8bq", detector="yunet", kind="plain")
+
+    def test_is_named_by_its_card(self, encoder: ImageEncoder) -> None:
+        assert (encoder.model_id, encoder.dimension) == ("sface-int8bq-plain", 128)
+        assert encoder.tolerance == 1.128
+
+
 class TestAGTWithCenterFace(TwoFaces):
     @pytest.fixture
     def encoder(self, models: Path) -> ImageEncoder:
