@@ -128,12 +128,13 @@ class TestBatches:
         embedder.embed(pictures(10))
         assert [len(given) for given in runs.given] == [4, 4, 2]
 
-    def test_a_fixed_batch_is_filled_up(self, make: Make) -> None:
+    def test_a_fixed_batch_is_filled_up_with_the_last_face(self, make: Make) -> None:
         embedder = make(Network(shape=(3, 3, SIDE, SIDE), declared=(3, DIMENSION)))
         runs = noted(embedder)
         crops = pictures(4)
         vectors = embedder.embed(crops)
         assert [len(given) for given in runs.given] == [3, 3]
+        assert all(np.array_equal(filled, runs.given[1][0]) for filled in runs.given[1][1:])
         assert np.allclose(vectors, alone(embedder, crops), rtol=0, atol=1e-6)
 
     @pytest.mark.parametrize("rows", ["n", 2])
