@@ -218,6 +218,15 @@ def test_of_boxes_of_one_face_the_surest_is_kept() -> None:
     np.testing.assert_array_equal(kept.boxes, [(1, 1, 11, 11), (40, 40, 50, 50)])
 
 
+def test_landmarks_are_the_mean_of_what_a_faces_boxes_say() -> None:
+    boxes = [(0, 0, 10, 10), (1, 1, 11, 11), (3, 2, 13, 12), (40, 40, 50, 50)]
+    seen = _candidates(boxes, [0.9, 0.6, 0.5, 0.5])
+    seen.landmarks[:] = np.array([1.0, 6.0, 80.0, 90.0])[:, None, None]
+    first, second = one_each(seen).landmarks
+    assert first == pytest.approx(np.full((5, 2), (0.9 * 1 + 0.6 * 6) / 1.5))
+    assert second == pytest.approx(np.full((5, 2), 90.0))
+
+
 def test_a_box_inside_a_surer_one_is_no_other_face() -> None:
     kept = one_each(_candidates([(0, 0, 100, 100), (60, 60, 80, 80)], [0.9, 0.7]))
     np.testing.assert_array_equal(kept.boxes, [(0, 0, 100, 100)])
