@@ -5,13 +5,15 @@ import os
 os.environ.update({"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"})
 
 import hashlib
+import json
 import multiprocessing
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,12 +22,12 @@ from facesearch.config import EncoderSettings, LimitSettings
 from facesearch.encoders import make_encoder
 from facesearch.encoders.cards import RECOGNITION
 from facesearch.encoders.model_store import ModelStore
-from facesearch.errors import NoFaceFound
 from facesearch.images import AGTImage
 from facesearch.interfaces import Image, ImageEncoder
-from facesearch.records import AlignedFace, Detection, Wanted
+from facesearch.records import Box, Detection, Wanted
 
 KINDS = ("plain", "mirror")
+DLIB_DETECTORS = ("hog", "cnn")
 LARGEST = Wanted(only_largest=True)
 TIMED_PHOTOS = 40
 
@@ -86,12 +88,21 @@ def combinations(folder: Path, models: Sequence[str], detectors: Sequence[str]) 
         models, detectors: which of them; none means all.
     """
     # Not at import: the processes whose memory is measured need no pytest.
-    from tests.weights import centerface_file, mobilefacenet_file
+    from tests.weights import centerface_file, mobilefacenet_file, sface_file, yunet_file
 
     store = ModelStore(folder)
-    for name, file in (("centerface", centerface_file), ("mobilefacenet", mobilefacenet_file)):
-        if name not in store.installed():
-            store.add(file(), store.card(name))
+    sface = store.card("sface").model_copy(
+        update={"id": "sface-int8bq", "sha256": None, "bytes": None, "spaces": {}}
+    )
+    wanted = [
+        (store.card("centerface"), centerface_file),
+        (store.card("yunet"), yunet_file),
+        (store.card("mobilefacenet"), mobilefacenet_file),
+        (sface, sface_file),
+    ]
+    for card, file in wanted:
+        if card.id not in store.installed():
+            store.add(file(), card)
     recognition = [i for i, card in store.installed().items() if card.family in RECOGNITION]
     families = [card.family for card in store.installed().values()]
     finders = ["hog", *(name for name in ("centerface", "yunet") if name in families)]
@@ -109,14 +120,16 @@ def encoded(
 
     Args:
         photos: the folder that `paths` are relative to.
-        enrolling: look as enrolment does, and not as a search.
+        enrolling: look as enrolment does, and not as a search; only HOG and CNN tell these apart.
     """
-    key = hashlib.sha256("\n".join([*paths, _digest(combination)]).encode()).hexdigest()[:16]
-    file = cache / f"{combination.name}-{'enrol' if enrolling else 'search'}-{key}.npz"
+    enrolling = enrolling and combination.detector in DLIB_DETECTORS
+    name = f"{combination.name}-{'enrol' if enrolling else 'search'}"
+    file = cache / f"{name}-{_key(paths, _digests(combination))}.npz"
     if not file.exists():
-        look = _Look(combination, photos, enrolling)
+        faces = _detected(combination, photos, paths, enrolling, cache, processes)
         with multiprocessing.get_context("spawn").Pool(processes) as pool:
-            vectors = pool.map(look, paths, chunksize=16)
+            pairs = [(photos / path, face) for path, face in zip(paths, faces, strict=True)]
+            vectors = pool.map(partial(_vectors, combination), pairs, chunksize=16)
         (dimension,) = {vector.shape[1] for vector in vectors if vector is not None}
         nothing = np.full((2, dimension), np.inf, np.float32)
         stacked = np.stack([nothing if vector is None else vector for vector in vectors])
@@ -134,29 +147,45 @@ def cost(combination: Combination, photos: Path, paths: Sequence[str]) -> Cost:
         return pool.apply(_cost, (combination, [photos / path for path in paths[:TIMED_PHOTOS]]))
 
 
-@dataclass(frozen=True)
-class _Look:
-    """Picklable: from a photo's path to its largest face's two vectors, or None."""
+def _detected(
+    combination: Combination, photos: Path, paths: Sequence[str], enrolling: bool, cache: Path, processes: int
+) -> list[Detection | None]:
+    """Each photo's largest face, which all networks behind one detector share."""
+    name = f"{combination.detector}-{'enrol' if enrolling else 'search'}"
+    file = cache / f"{name}-{_key(paths, _digests(combination)[1:])}.json"
+    if not file.exists():
+        with multiprocessing.get_context("spawn").Pool(processes) as pool:
+            looked = [photos / path for path in paths]
+            faces = pool.map(partial(_largest, combination, enrolling), looked, chunksize=16)
+        fresh = file.with_suffix(".new")
+        fresh.write_text(json.dumps([face and asdict(face) for face in faces]))
+        fresh.replace(file)
+    return [_detection(values) for values in json.loads(file.read_text())]
 
-    combination: Combination
-    photos: Path
-    enrolling: bool
 
-    def __call__(self, path: str) -> NDArray[np.float32] | None:
-        encoder = _encoder(self.combination)
-        try:
-            crop = _largest(encoder, self.photos / path, self.enrolling).crop[None]
-        except NoFaceFound:
-            return None
-        return np.stack([_of_kind(self.combination, kind).embed(crop)[0] for kind in KINDS])
+def _detection(values: dict[str, Any] | None) -> Detection | None:
+    if values is None:
+        return None
+    points = values["landmarks"]
+    return Detection(Box(**values["box"]), values["score"], points and tuple((x, y) for x, y in points))
 
 
-def _largest(encoder: ImageEncoder, path: Path, enrolling: bool) -> AlignedFace:
-    image = AGTImage.open(path.read_bytes(), path.name, LimitSettings())
-    found = encoder.detect(image, LARGEST if enrolling else Wanted())
-    if not found:
-        raise NoFaceFound
-    return encoder.align(image, [max(found, key=lambda face: face.box.area)])[0]
+def _largest(combination: Combination, enrolling: bool, path: Path) -> Detection | None:
+    found = _encoder(combination).detect(_opened(path), LARGEST if enrolling else Wanted())
+    return max(found, key=lambda face: face.box.area, default=None)
+
+
+def _vectors(combination: Combination, pair: tuple[Path, Detection | None]) -> NDArray[np.float32] | None:
+    """The two vectors of a face."""
+    path, face = pair
+    if face is None:
+        return None
+    (aligned,) = _encoder(combination).align(_opened(path), [face])
+    return np.stack([_of_kind(combination, kind).embed(aligned.crop[None])[0] for kind in KINDS])
+
+
+def _opened(path: Path) -> Image:
+    return AGTImage.open(path.read_bytes(), path.name, LimitSettings())
 
 
 @lru_cache(maxsize=1)
@@ -172,13 +201,17 @@ def _of_kind(combination: Combination, kind: str) -> ImageEncoder:
     return _encoder(combination).for_model(card.model_id("plain" if kind == "plain" else "mirror"))
 
 
-def _digest(combination: Combination) -> str:
-    """What the vectors depend on besides the code: the files' hashes."""
+def _digests(combination: Combination) -> list[str]:
+    """What the vectors depend on besides the code: the hashes of the network's file and of the detector's."""
     store = ModelStore(combination.models)
-    digests = [store.card(combination.model).sha256]
-    if combination.detector in ("centerface", "yunet"):
-        digests.append(store.detector_of(combination.detector)[0].sha256)
-    return " ".join(map(str, digests))
+    digests = [str(store.card(combination.model).sha256)]
+    if combination.detector not in DLIB_DETECTORS:
+        digests.append(str(store.detector_of(combination.detector)[0].sha256))
+    return digests
+
+
+def _key(paths: Sequence[str], digests: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join([*paths, *digests]).encode()).hexdigest()[:16]
 
 
 def _cost(combination: Combination, paths: Sequence[Path]) -> Cost:
@@ -189,7 +222,7 @@ def _cost(combination: Combination, paths: Sequence[Path]) -> Cost:
         encoder = _of_kind(combination, kind)
         whole, faces = [], []
         for path in paths:
-            image = AGTImage.open(path.read_bytes(), path.name, LimitSettings())
+            image = _opened(path)
             found = encoder.detect(image)[:1]
             whole.append(_ms(partial(_photo, encoder, path)))
             if found:
@@ -199,7 +232,7 @@ def _cost(combination: Combination, paths: Sequence[Path]) -> Cost:
 
 
 def _photo(encoder: ImageEncoder, path: Path) -> None:
-    encoder.encode(AGTImage.open(path.read_bytes(), path.name, LimitSettings()))
+    encoder.encode(_opened(path))
 
 
 def _face(encoder: ImageEncoder, image: Image, found: Sequence[Detection]) -> None:
