@@ -1,5 +1,6 @@
 import pickle
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
@@ -15,7 +16,7 @@ from facesearch.encoders.cards import ARCFACE_TEMPLATE, UNMEASURED_TOLERANCE, Sp
 from facesearch.encoders.model_store import ModelStore
 from facesearch.errors import InvalidConfig, ModelMismatch, Unavailable
 from facesearch.interfaces import Image, ImageEncoder
-from facesearch.records import Calibration, EncodedPhoto, RatePoint, Wanted
+from facesearch.records import Box, Calibration, EncodedPhoto, RatePoint, Wanted
 from tests.contracts.image_encoder import ImageEncoderContract
 from tests.unit.encoders.networks import Network, card
 from tests.unit.encoders.photos import PICTURES, drawn, one_face, opened, side_by_side
@@ -83,6 +84,18 @@ class TestAGTWithCenterFace(TwoFaces):
         for own, other in zip(ours, theirs, strict=True):
             assert own.box != other.box
             assert np.linalg.norm(own.embedding - other.embedding) < 0.2
+
+    def test_landmarks_and_not_the_box_say_where_the_face_is(
+        self, encoder: ImageEncoder, two_faces: Image
+    ) -> None:
+        """The boxes of detectors differ; dlib's landmarks start from the one that HOG would find."""
+        found = encoder.detect(two_faces)
+        elsewhere = [replace(face, box=Box(0, 79, 79, 0)) for face in found]
+        for ours, theirs in zip(
+            encoder.align(two_faces, elsewhere), encoder.align(two_faces, found), strict=True
+        ):
+            assert np.array_equal(ours.crop, theirs.crop)
+            assert ours.box == Box(0, 79, 79, 0)
 
 
 def vector(encoder: ImageEncoder, name: str) -> NDArray[np.float32]:
