@@ -122,7 +122,6 @@ def encoded(
         photos: the folder that `paths` are relative to.
         enrolling: look as enrolment does, and not as a search; only HOG and CNN tell these apart.
     """
-    enrolling = enrolling and combination.detector in DLIB_DETECTORS
     name = f"{combination.name}-{'enrol' if enrolling else 'search'}"
     file = cache / f"{name}-{_key(paths, _digests(combination))}.npz"
     if not file.exists():

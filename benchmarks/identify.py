@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.encoded import KINDS, Combination, Cost, Encoded, combinations, cost, encoded
+from benchmarks.encoded import DLIB_DETECTORS, KINDS, Combination, Cost, Encoded, combinations, cost, encoded
 from benchmarks.figures import (
     FALSE_ALARM_RATES,
     Gallery,
@@ -104,7 +104,9 @@ def vectors_of(combination: Combination, task: Task, chosen: argparse.Namespace)
     def made(paths: Sequence[str], enrolling: bool) -> Encoded:
         return encoded(combination, chosen.faces, paths, enrolling, chosen.cache, chosen.processes)
 
-    return Vectors(made(task.paths, False), made([photo.path for photo in task.gallery], True))
+    searched = made(task.paths, False)
+    looks_twice = combination.detector in DLIB_DETECTORS
+    return Vectors(searched, made([p.path for p in task.gallery], True) if looks_twice else searched)
 
 
 def nearest_of(
