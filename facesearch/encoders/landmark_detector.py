@@ -126,7 +126,7 @@ class LandmarkDetector(ABC):
     def find(self, pixels: NDArray[np.uint8], doublings: int = 0, min_face_px: int = 0) -> list[Detection]:
         """Return the faces of a photo with landmarks, the surest first, in pixels of `pixels`.
 
-        Boxes may reach past the photo's edge. Needs about 200 MB beside the doubled photo.
+        Boxes may reach past the photo's edge. Needs about 250 MB beside the doubled photo.
 
         Args:
             pixels: uint8 of shape (height, width, 3), RGB; of at most `most_pixels` after doubling.
@@ -165,11 +165,12 @@ class LandmarkDetector(ABC):
         height, width = pixels.shape[:2]
         overlap_px = self.largest_face_px + 2 * _AROUND_PX
         parts = []
-        for tile in tiles_of(height, width, _TILE_PX, overlap_px, self.stride_px):
+        tiles = tiles_of(height, width, _TILE_PX, overlap_px, self.stride_px)
+        for tile in tiles:
             seen = self._seen(pixels[tile.top : tile.bottom, tile.left : tile.right])
             parts.append(seen[_in_middle(seen, tile)].moved(tile.left, tile.top, 1))
-        if len(parts) > 1:
-            give_back_free_memory()
+            if len(tiles) > 1:
+                give_back_free_memory()  # what one tile leaves in pieces does not serve the next
         found = _joined(parts)
         if min(height, width) <= self.largest_face_px:
             return found  # there is no smaller copy
