@@ -1,9 +1,10 @@
 """The calibrations that come with the built-in cards: all pairs of lfw/ of the labelled photos.
 
 Runs `facesearch models calibrate` for each network and detector, and prints what it says. With --write, the
-spaces that the last detector gives a network go into its card in facesearch/encoders/known.
+spaces that the last detector gives a network go into its card in facesearch/encoders/known. Without
+--detectors, HOG finds faces for dlib's network, and CenterFace for the others.
 
-    python3 -m benchmarks.calibrate [--models dlib mobilefacenet] [--detectors hog] [--write]
+    python3 -m benchmarks.calibrate [--models dlib mobilefacenet] [--detectors NAME ...] [--write]
 """
 
 import os
@@ -50,7 +51,7 @@ def _on_one_line(found: re.Match[str]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--models", nargs="*", default=("dlib", "mobilefacenet"))
-    parser.add_argument("--detectors", nargs="*", default=("hog",))
+    parser.add_argument("--detectors", nargs="*", default=())
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--faces", type=Path, default=FOLDER)
     parser.add_argument("--write", action="store_true")
@@ -58,7 +59,8 @@ def main() -> None:
     print(describe("dlib-bin", "onnxruntime", "numpy"))
     for model in chosen.models:
         with tempfile.TemporaryDirectory() as home:
-            for combination in combinations(Path(home, "models"), [model], chosen.detectors):
+            detectors = chosen.detectors or ["hog" if model == "dlib" else "centerface"]
+            for combination in combinations(Path(home, "models"), [model], detectors):
                 settings = Settings(
                     data_dir=Path(home),
                     encoder=EncoderSettings.model_validate({"detector": combination.detector}),
