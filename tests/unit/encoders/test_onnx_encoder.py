@@ -216,9 +216,13 @@ class TestCard:
         assert (mirror.tolerance, mirror.calibration) == (0.98, None)
         assert (plain.tolerance, plain.calibration) == (1.07, CALIBRATION)
 
-    def test_dlibs_card_gives_its_encoders_tolerance(self, models: Path) -> None:
-        assert [made(models, model="dlib", kind=kind).tolerance for kind in ("plain", "mirror")] == [0.6, 0.6]
-        assert made(models, model="dlib").calibration is None
+    def test_dlibs_card_gives_its_encoders_tolerance_and_calibration(self, models: Path) -> None:
+        spaces = ModelStore(models).card("dlib").spaces
+        assert spaces["plain"].calibration != spaces["mirror"].calibration
+        for kind, space in spaces.items():
+            encoder = made(models, model="dlib", kind=kind)
+            assert encoder.tolerance == 0.6
+            assert encoder.calibration == space.calibration is not None
 
     def test_both_kinds_share_one_network(self, models: Path) -> None:
         mirror = made(models)
