@@ -17,7 +17,7 @@ from facesearch.records import Calibration, RatePoint
 FALSE_MATCH_RATES = (1e-2, 1e-3, 1e-4, 1e-5)
 RECOMMENDED_RATE = 1e-3
 
-# Fewer say little: of 10 that are expected, 4 to 18 are seen in 19 cases of 20.
+# Fewer say little: where 10 are expected, 5 to 17 are seen in 19 cases of 20.
 LEAST_FALSE_MATCHES = 10
 LEAST_GENUINE_PAIRS = 20
 LEAST_IMPOSTOR_PAIRS = round(LEAST_FALSE_MATCHES / RECOMMENDED_RATE)
