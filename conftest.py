@@ -1,7 +1,8 @@
 """What holds for every test: how child processes are measured, and what may not be skipped.
 
 FACESEARCH_REQUIRE_MARIADB=1 turns a skipped test of the mark `mysql` into a failure,
-FACESEARCH_REQUIRE_FACES=1 one of the mark `faces`, and FACESEARCH_REQUIRE_HNSW=1 one of the mark `hnsw`.
+FACESEARCH_REQUIRE_FACES=1 one of the mark `faces`, and FACESEARCH_REQUIRE_HNSW=1 one of the mark `hnsw`;
+`tests.weights` has variables of its own.
 
 `python3 -m coverage run --source=. -m pytest` writes one data file for each process, which `coverage report`
 joins with what it finds; so what an earlier run left is removed first.
@@ -12,6 +13,8 @@ from collections.abc import Generator
 
 import coverage
 import pytest
+
+from tests.weights import take_settings
 
 REQUIRED_BY = {
     "mysql": "FACESEARCH_REQUIRE_MARIADB",
@@ -25,6 +28,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Note what is required, and remove old data where `coverage run` measures this process."""
     # Taken out of the environment: to the service, variables of this prefix are settings.
     config.stash[REQUIRED] = {m: name for m, name in REQUIRED_BY.items() if os.environ.pop(name, "")}
+    take_settings()
     measured = coverage.Coverage.current()
     # Where coverage's start-up file began, this may be a child of the run, and the data the run's own.
     if measured is not None and not hasattr(coverage.process_startup, "coverage"):

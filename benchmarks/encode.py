@@ -24,8 +24,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from benchmarks.identify import Photo, face_recognition_vector, read_csv, zip_of
+from benchmarks.figures import Photo, read_csv
 from benchmarks.machine import describe
+from benchmarks.over_http import face_recognition_vector, zip_of
 from facesearch.config import EncoderSettings, LimitSettings
 from facesearch.encoders import AGTEncoder
 from facesearch.images import AGTImage

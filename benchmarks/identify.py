@@ -1,234 +1,250 @@
-"""Identification on labelled photos: this service over HTTP, beside face_recognition itself.
+"""Identification on labelled photos.
 
-First the comparison: enrols gallery.csv through one zip, searches every probe with k=5 and tolerance 0.6
-as `plain`, HOG upsampled once, and does the same with face_recognition's functions. Then the kinds: for
-`plain` and `mirror` with the default settings, on gallery.csv and the gallery of hires.csv together, the
-probes of each list that are ranked first while 1, 3 and 10 % of the unknown probes are let through.
+`compare`: the service over HTTP beside face_recognition's own functions. Enrols gallery.csv through one zip
+and searches every probe with k=5 and tolerance 0.6 as `plain`, HOG upsampled once.
+`table`: one row per encoder, kind and detector, on gallery.csv and the gallery of hires.csv together: known
+probes ranked first, and found while 1, 3 and 10 % of the unknown probes are let through; verification on
+pairs_dev.csv and on all pairs of lfw/; faces missed; time on one thread and memory.
+`auto`: what tolerance=auto lets through, beside what was wanted, on gallery.csv and probes.csv.
+`http`: one row of the table again, by the service over HTTP.
 
-    python3 -m benchmarks.identify [FACES_FOLDER]
+    python3 -m benchmarks.identify [--parts NAME ...] [--models ID ...] [--detectors NAME ...]
+
+Networks and detectors that are installed in the folder `models` of the cache take part; those of the tests'
+weights are installed there. Vectors are made once per cache.
 """
 
-import csv
-import io
-import multiprocessing
-import os
-import sys
-import tempfile
-import zipfile
+import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
+from benchmarks.encoded import DLIB_DETECTORS, KINDS, Combination, Cost, Encoded, combinations, cost, encoded
+from benchmarks.figures import (
+    FALSE_ALARM_RATES,
+    Gallery,
+    Nearest,
+    Photo,
+    calibrated,
+    interval,
+    limit_at,
+    nearest,
+    observed,
+    pair_accuracy,
+    read_csv,
+    same_people,
+)
 from benchmarks.machine import describe
+from benchmarks.over_http import (
+    TOLERANCE,
+    K,
+    differences,
+    nearest_of_unknown,
+    rank_1,
+    with_face_recognition,
+    with_service,
+)
 from tests.labelled_photos import FOLDER
-from tests.server import Server
-from tests.unit.encoders.oracle import face_recognition as face_recognition_module
-
-K = 5
-TOLERANCE = 0.6
-FALSE_ALARM_RATES = (0.01, 0.03, 0.10)
 
 
-@dataclass(frozen=True)
-class Photo:
-    """A labelled photo: `path` in the folder, who it is, and its role in its list."""
-
-    path: str
-    identity: str
-    role: str
-
-    @property
-    def known(self) -> bool:
-        return self.role != "unknown"
-
-    def renamed(self, labels: dict[str, str]) -> "Photo":
-        return replace(self, identity=labels.get(self.identity, self.identity))
-
-
-# The matches of one probe's largest face: (identity of the gallery photo, its path, distance).
-Answer = list[tuple[str, str, float]]
-
-
-def read_csv(folder: Path, name: str) -> list[Photo]:
-    with (folder / name).open(encoding="utf-8") as file:
-        return [Photo(r["path"], r["identity"], r["role"]) for r in csv.DictReader(file)]
-
-
-def zip_of(folder: Path, photos: Sequence[Photo]) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        for photo in photos:
-            archive.write(folder / photo.path, photo.path)
-    return buffer.getvalue()
-
-
-def with_service(
-    folder: Path,
-    gallery: Sequence[Photo],
-    probes: Sequence[Photo],
-    encoder: dict[str, object],
-    tolerance: float = TOLERANCE,
-) -> list[Answer]:
-    """Enrol and search over HTTP, in a service of its own on an empty database."""
-    identities = {photo.path: photo.identity for photo in gallery}
-    settings = {"encoder": encoder, "workers": {"processes": 0}}
-    with tempfile.TemporaryDirectory() as home, Server(Path(home), settings) as server:
-        answer = server.client.post(
-            "/add_faces_in_bulk/", files={"file": ("gallery.zip", zip_of(folder, gallery))}
-        )
-        result = answer.raise_for_status().json()["result"]
-        paths = {file["id"]: file["file"] for file in result["files"] if file["status"] == "inserted"}
-        print(f"enrolled: {result['inserted']} of {len(gallery)}, without a face: {result['no_face']}")
-        answers = []
-        for probe in probes:
-            found = server.client.post(
-                f"/search_faces/?k={K}&tolerance={tolerance}",
-                files={"file": (Path(probe.path).name, (folder / probe.path).read_bytes())},
-            )
-            faces = found.raise_for_status().json()["result"]["faces"]
-            answers.append(
-                [
-                    (identities[paths[match["id"]]], paths[match["id"]], match["distance"])
-                    for match in max(faces, key=lambda face: area(face["box"]))["matches"]
-                ]
-                if faces
-                else []
-            )
-    return answers
-
-
-def area(box: dict[str, int]) -> int:
-    return (box["bottom"] - box["top"] + 1) * (box["right"] - box["left"] + 1)
-
-
-def face_recognition_vector(path: str) -> np.ndarray | None:
-    """The vector of the largest face by face_recognition's own defaults."""
-    face_recognition = face_recognition_module()
-    pixels = face_recognition.load_image_file(path)
-    raw = face_recognition.api._raw_face_locations(pixels)
-    vectors = face_recognition.face_encodings(pixels)
-    if not vectors:
-        return None
-    order = sorted(range(len(raw)), key=lambda i: (raw[i].left(), raw[i].top()))
-    largest = max(order, key=lambda i: raw[i].area())
-    return np.asarray(vectors[largest])
-
-
-def with_face_recognition(folder: Path, gallery: Sequence[Photo], probes: Sequence[Photo]) -> list[Answer]:
-    """The same with face_recognition's functions and a plain scan."""
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    with multiprocessing.get_context("spawn").Pool() as pool:
-        names = [str(folder / photo.path) for photo in (*gallery, *probes)]
-        vectors = pool.map(face_recognition_vector, names, chunksize=8)
-    enrolled = [(p, v) for p, v in zip(gallery, vectors, strict=False) if v is not None]
-    matrix = np.stack([vector for _, vector in enrolled])
-    answers: list[Answer] = []
-    for vector in vectors[len(gallery) :]:
-        if vector is None:
-            answers.append([])
-            continue
-        distances = np.linalg.norm(matrix - vector, axis=1)
-        order = np.argsort(distances, kind="stable")[:K]
-        answers.append(
-            [
-                (enrolled[i][0].identity, enrolled[i][0].path, float(distances[i]))
-                for i in order
-                if distances[i] <= TOLERANCE
-            ]
-        )
-    return answers
-
-
-def is_hit(probe: Photo, answer: Answer, limit: float) -> bool:
-    return bool(answer) and answer[0][0] == probe.identity and answer[0][2] <= limit
-
-
-def rank_1(probes: Sequence[Photo], answers: Sequence[Answer], limit: float = TOLERANCE) -> float:
-    """The share of known probes whose nearest face within the limit is the right one."""
-    known = [(p, a) for p, a in zip(probes, answers, strict=True) if p.known]
-    return sum(is_hit(p, a, limit) for p, a in known) / len(known)
-
-
-def nearest_of_unknown(probes: Sequence[Photo], answers: Sequence[Answer]) -> list[float]:
-    return sorted(a[0][2] if a else np.inf for p, a in zip(probes, answers, strict=True) if not p.known)
-
-
-def limit_at(unknown: Sequence[float], rate: float) -> float:
-    """The distance that lets `rate` of the unknown probes through."""
-    return float(np.nextafter(unknown[int(rate * len(unknown))], -np.inf))
-
-
-def differences(ours: Sequence[Answer], theirs: Sequence[Answer]) -> tuple[int, float]:
-    """How many probes have other matches, and the largest difference of a distance."""
-    other, largest = 0, 0.0
-    for mine, peer in zip(ours, theirs, strict=True):
-        if [m[1] for m in mine] != [p[1] for p in peer]:
-            other += 1
-            continue
-        for m, p in zip(mine, peer, strict=True):
-            largest = max(largest, abs(m[2] - p[2]))
-    return other, largest
-
-
-def compare(folder: Path) -> None:
+def compare(chosen: argparse.Namespace) -> None:
+    folder = chosen.faces
     gallery, probes = read_csv(folder, "gallery.csv"), read_csv(folder, "probes.csv")
     print(f"gallery: {len(gallery)} photos; probes: {len(probes)}; k={K}, tolerance={TOLERANCE}")
     ours = with_service(folder, gallery, probes, {"kind": "plain", "look_twice": False})
     theirs = with_face_recognition(folder, gallery, probes)
     print("\n| `plain`, HOG upsampled once | rank-1 | unknown probes with a match |\n|---|---|---|")
     for name, answers in (("facesearch", ours), ("face_recognition 1.3.0", theirs)):
-        matched = np.mean([d <= TOLERANCE for d in nearest_of_unknown(probes, answers)])
-        print(f"| {name} | {100 * rank_1(probes, answers):.1f} % | {100 * matched:.1f} % |")
+        matched = float(np.mean([d <= TOLERANCE for d in nearest_of_unknown(probes, answers)]))
+        print(f"| {name} | {percent(rank_1(probes, answers))} % | {percent(matched)} % |")
     other, largest = differences(ours, theirs)
     print(f"\nprobes whose matches differ: {other}; largest difference of a distance: {largest:.1e}\n")
 
 
-def kinds(folder: Path) -> None:
-    hires = read_csv(folder, "hires.csv")
+@dataclass(frozen=True)
+class Task:
+    """What is enrolled and searched for in the table: `lists` by name, one label for each person."""
+
+    gallery: list[Photo]
+    lists: dict[str, list[Photo]]
+    lfw: list[str]
+
+    @property
+    def probes(self) -> list[Photo]:
+        return [photo for photos in self.lists.values() for photo in photos]
+
+    @property
+    def paths(self) -> list[str]:
+        return sorted({*self.lfw, *(photo.path for photo in (*self.gallery, *self.probes))})
+
+
+def read_task(folder: Path) -> Task:
     same = same_people(folder)
-    gallery = read_csv(folder, "gallery.csv") + [p for p in hires if p.role == "gallery"]
-    lists = {
-        "probes": read_csv(folder, "probes.csv"),
-        "lowres": read_csv(folder, "lowres.csv"),
-        "hires": [p for p in hires if p.role != "gallery"],
-    }
-    lists = {name: [p.renamed(same) for p in photos] for name, photos in lists.items()}
-    gallery = [p.renamed(same) for p in gallery]
-    everything = [probe for photos in lists.values() for probe in photos]
-    rows = []
-    for kind in ("plain", "mirror"):
-        answers = with_service(folder, gallery, everything, {"kind": kind}, tolerance=2.0)
-        by_probe = dict(zip(everything, answers, strict=True))
-        unknown = nearest_of_unknown(everything, answers)
-        for name, probes in lists.items():
-            own = [by_probe[probe] for probe in probes]
-            figures = [rank_1(probes, own)] + [
-                rank_1(probes, own, limit_at(unknown, rate)) for rate in FALSE_ALARM_RATES
-            ]
-            cells = " | ".join(f"{100 * figure:.1f} %" for figure in figures)
-            rows.append(f"| {kind} | {name} ({sum(p.known for p in probes)}) | {cells} |")
-        within = np.mean([distance <= TOLERANCE for distance in unknown])
-        rows.append(
-            f"| {kind} | {len(unknown)} unknown with a match within 0.6 | {100 * within:.1f} % | | | |"
-        )
-    print("\n| kind | probes (known) | rank-1 within 0.6 | found at 1 % | 3 % | 10 % |")
-    print("|---|---|---|---|---|---|\n" + "\n".join(rows))
+    hires = [photo.renamed(same) for photo in read_csv(folder, "hires.csv")]
+    lists = {name: read_csv(folder, f"{name}.csv") for name in ("probes", "lowres")}
+    lists["hires"] = [photo for photo in hires if photo.role != "gallery"]
+    gallery = read_csv(folder, "gallery.csv") + [photo for photo in hires if photo.role == "gallery"]
+    lfw = sorted(str(path.relative_to(folder)) for path in (folder / "lfw").rglob("*.jpg"))
+    return Task(gallery, lists, lfw)
 
 
-def same_people(folder: Path) -> dict[str, str]:
-    """People who are in two lists under two labels: one label for both."""
-    with (folder / "same_person.csv").open(encoding="utf-8") as file:
-        rows = [list(row.values()) for row in csv.DictReader(file)]
-    return {str(row[0]): str(row[1]) for row in rows}
+@dataclass(frozen=True)
+class Vectors:
+    """Vectors of all photos as a search looks at them, and of the gallery's as enrolment does."""
+
+    searched: Encoded
+    enrolled: Encoded
+
+
+def vectors_of(combination: Combination, task: Task, chosen: argparse.Namespace) -> Vectors:
+    def made(paths: Sequence[str], enrolling: bool) -> Encoded:
+        return encoded(combination, chosen.faces, paths, enrolling, chosen.cache, chosen.processes)
+
+    searched = made(task.paths, False)
+    looks_twice = combination.detector in DLIB_DETECTORS
+    return Vectors(searched, made([p.path for p in task.gallery], True) if looks_twice else searched)
+
+
+def nearest_of(
+    task: Task, vectors: Vectors, kind: str, gallery: Sequence[Photo], probes: Sequence[Photo]
+) -> Nearest:
+    return nearest(
+        vectors.enrolled.of(kind, [photo.path for photo in gallery]),
+        [photo.identity for photo in gallery],
+        vectors.searched.of(kind, [photo.path for photo in probes]),
+        probes,
+    )
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.1f}"
+
+
+def found_at(found: Sequence[Nearest], strangers: NDArray[np.float64], rate: float | None) -> str:
+    """The shares of each list's known probes that are found at a rate; at any distance where it is None."""
+    limit = np.inf if rate is None else limit_at(strangers, rate)
+    cells = [percent(one.rank_1(limit)) for one in found]
+    if rate == FALSE_ALARM_RATES[0]:
+        low, high = interval(found[0], strangers, rate)
+        cells[0] += f" ({100 * low:.0f} to {100 * high:.0f})"
+    return " / ".join(cells)
+
+
+def row(
+    combination: Combination, kind: str, task: Task, vectors: Vectors, measured: Cost, faces: Path
+) -> str:
+    strangers = nearest_of(task, vectors, kind, task.gallery, task.probes).strangers
+    found = [nearest_of(task, vectors, kind, task.gallery, photos) for photos in task.lists.values()]
+    calibration = calibrated(vectors.searched, kind, task.lfw, "LFW.")
+    rates = [point for point in calibration.rates if point.false_match_rate < 1e-2]
+    cells = [
+        f"{combination.model} {kind}, {combination.detector}",
+        *(found_at(found, strangers, rate) for rate in (None, *FALSE_ALARM_RATES)),
+        percent(pair_accuracy(faces, vectors.searched, kind)),
+        " / ".join(percent(point.true_accept_rate) for point in rates),
+        str(vectors.searched.missed(task.paths)),
+        f"{measured.photo_ms[kind]:.1f}",
+        f"{measured.face_ms[kind]:.1f}",
+        f"{measured.memory_mib:.0f}",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def table(chosen: argparse.Namespace) -> None:
+    task = read_task(chosen.faces)
+    known = ", ".join(f"{name} {sum(p.known for p in photos)}" for name, photos in task.lists.items())
+    print(f"\nenrolled: {len(task.gallery)}; known probes: {known}; unknown: {len(unknown(task.probes))};")
+    print(
+        f"faces looked for in {len(task.paths)} photos; true accept of all pairs of {len(task.lfw)} of lfw/\n"
+    )
+    heads = ["encoder, detector", "rank-1, %", *(f"found at {100 * rate:g} %" for rate in FALSE_ALARM_RATES)]
+    heads += ["pairs right, %", "true accept at 1e-3 / 1e-4 / 1e-5, %", "photos missed"]
+    heads += ["ms per photo", "ms per face", "process, MiB"]
+    print(f"| {' | '.join(heads)} |\n{'|---' * len(heads)}|")
+    for combination in combinations(chosen.cache / "models", chosen.models, chosen.detectors):
+        vectors = vectors_of(combination, task, chosen)
+        measured = cost(combination, chosen.faces, task.lfw[::97])
+        for kind in KINDS:
+            print(row(combination, kind, task, vectors, measured, chosen.faces), flush=True)
+
+
+def unknown(photos: Sequence[Photo]) -> list[Photo]:
+    return [photo for photo in photos if not photo.known]
+
+
+def auto(chosen: argparse.Namespace) -> None:
+    task = read_task(chosen.faces)
+    gallery, probes = read_csv(chosen.faces, "gallery.csv"), read_csv(chosen.faces, "probes.csv")
+    used = {photo.identity for photo in (*gallery, *probes)}
+    others = [path for path in task.lfw if Path(path).parent.name not in used]
+    print(f"\ntolerance=auto, calibrated on lfw/, and on its {len(others)} photos of other people (2)\n")
+    heads = ["encoder, detector", "stored faces", "wanted, %", "let through, %", "found, %"]
+    heads += ["let through (2), %", "found (2), %"]
+    print(f"| {' | '.join(heads)} |\n{'|---' * len(heads)}|")
+    for combination in combinations(chosen.cache / "models", chosen.models, chosen.detectors):
+        vectors = vectors_of(combination, task, chosen)
+        for kind in KINDS:
+            there = Gallery(
+                vectors.enrolled.of(kind, [photo.path for photo in gallery]),
+                [photo.identity for photo in gallery],
+                vectors.searched.of(kind, [photo.path for photo in probes]),
+                probes,
+            )
+            fits = [calibrated(vectors.searched, kind, paths, "LFW.") for paths in (task.lfw, others)]
+            for faces, rate in product((100, len(gallery)), FALSE_ALARM_RATES):
+                shares = [observed(fitted, rate, there, faces) for fitted in fits]
+                cells = [f"{percent(a)}{'*' if beyond else ''} | {percent(h)}" for a, h, beyond in shares]
+                name = f"{combination.model} {kind}, {combination.detector}"
+                print(f"| {name} | {faces} | {100 * rate:g} | {' | '.join(cells)} |", flush=True)
+    print("\n*: the tolerance was extrapolated")
+
+
+def http(chosen: argparse.Namespace) -> None:
+    """The first combination that is chosen, `mirror`, in a service of its own."""
+    task = read_task(chosen.faces)
+    combination = combinations(chosen.cache / "models", chosen.models, chosen.detectors)[0]
+    answers = with_service(
+        chosen.faces,
+        task.gallery,
+        task.probes,
+        combination.settings(),
+        tolerance=2.0,
+        models=combination.models,
+    )
+    strangers = np.array(nearest_of_unknown(task.probes, answers))
+    print(f"\n| {combination.name} mirror | rank-1 | found at 1 % | 3 % | 10 % |\n|---|---|---|---|---|")
+    by_probe = dict(zip(task.probes, answers, strict=True))
+    for label, photos in task.lists.items():
+        own = [by_probe[photo] for photo in photos]
+        limits = [np.inf, *(limit_at(strangers, rate) for rate in FALSE_ALARM_RATES)]
+        print(f"| {label} | {' | '.join(percent(rank_1(photos, own, limit)) for limit in limits)} |")
+    found = nearest_of(task, vectors_of(combination, task, chosen), "mirror", task.gallery, task.probes)
+    distance = np.array([answer[0][2] if answer else np.inf for answer in answers])
+    both = np.isfinite(distance) & np.isfinite(found.distance)
+    apart = np.abs(distance[both] - found.distance[both]).max()
+    print(f"\nlargest difference to the table's nearest distances: {apart:.1e}; of {both.sum()} probes")
+
+
+PARTS = {"compare": compare, "table": table, "auto": auto, "http": http}
 
 
 def main() -> None:
-    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--parts", nargs="*", choices=PARTS, default=("compare", "table", "auto"))
+    parser.add_argument("--faces", type=Path, default=FOLDER, help="the labelled photos")
+    parser.add_argument("--models", nargs="*", default=(), help="ids of networks; all that are installed")
+    parser.add_argument("--detectors", nargs="*", default=(), help="all that are installed, but for cnn")
+    parser.add_argument("--cache", type=Path, default=Path("build/identify"), help="for vectors and models")
+    parser.add_argument("--processes", type=int, default=1, help="that encode")
+    chosen = parser.parse_args()
+    chosen.cache.mkdir(parents=True, exist_ok=True)
     print(describe("dlib-bin", "face_recognition", "onnxruntime", "numpy"))
-    compare(folder)
-    kinds(folder)
+    for part in chosen.parts:
+        PARTS[part](chosen)
 
 
 if __name__ == "__main__":

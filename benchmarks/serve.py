@@ -32,7 +32,7 @@ import httpx2
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.identify import read_csv
+from benchmarks.figures import read_csv
 from benchmarks.machine import describe
 from facesearch.config import CONFIG_VARIABLE, Settings, load_settings
 from facesearch.databases import open_image_database

@@ -20,8 +20,9 @@ import dlib
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.identify import FALSE_ALARM_RATES, Answer, limit_at, nearest_of_unknown, rank_1, read_csv
+from benchmarks.figures import FALSE_ALARM_RATES, limit_at, read_csv
 from benchmarks.machine import describe
+from benchmarks.over_http import Answer, nearest_of_unknown, rank_1
 from facesearch.config import EncoderSettings, LimitSettings
 from facesearch.encoders import AGTEncoder
 from facesearch.encoders.model_files import LANDMARKS, model_path

@@ -1,17 +1,49 @@
 """The switchboard: the only module that names concrete classes."""
 
+import tempfile
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from facesearch.config import Settings, load_settings
+import numpy as np
+
+from facesearch.config import Settings, change_settings, load_settings
 from facesearch.databases import open_image_database
-from facesearch.encoders import KINDS, AGTEncoder
+from facesearch.encoders import KINDS, make_encoder
+from facesearch.encoders.calibration import described, fit, with_calibrations
+from facesearch.encoders.cards import ALL_KINDS, ModelCard
+from facesearch.encoders.fetch import Progress, check_fetchable, fetch
+from facesearch.encoders.model_store import ModelStore
+from facesearch.encoders.quantise import quantise, quantised_card
+from facesearch.encoders.self_test import SelfTest, TestPhoto, self_test
+from facesearch.errors import Invalid, ModelMismatch, Unavailable
 from facesearch.images import AGTImage
 from facesearch.interfaces import API
 from facesearch.search import ExactIndex, HNSWIndex
 from facesearch.service import AGTAPI, EncodePhotos, faces_of, read_encodings
+from facesearch.service.labelled import EncodeLabelled, encode_labelled, labelled_photos
 from facesearch.web import Application, create_app
 from facesearch.workers import ProcessPool
+
+__all__ = [
+    "ModelCard",
+    "SelfTest",
+    "add_model",
+    "build_api",
+    "calibrate_model",
+    "check_fetchable",
+    "check_model",
+    "fetch_model",
+    "import_encodings",
+    "make_app",
+    "model_store",
+    "quantise_model",
+    "use_model",
+]
+
+MODELS = "models"
+DLIB_DETECTORS = ("hog", "cnn")
+TEST_PHOTOS = Path(__file__).resolve().parent.parent / "test_images"
 
 
 def make_app() -> Application:
@@ -23,14 +55,9 @@ def build_api(settings: Settings) -> API:
     """Compose the service's parts as the settings say."""
     # The database first: its driver must be loaded before the encoder's libraries.
     database = open_image_database(settings)
-    models = settings.data_dir / "models"
-    encoder = AGTEncoder(settings.encoder, models)
-    pool = ProcessPool(
-        settings.workers.processes,
-        settings.workers.processes_per_host,
-        settings.workers.task_timeout_s,
-        settings.data_dir / "workers",
-    )
+    models = settings.data_dir / MODELS
+    encoder = make_encoder(settings.encoder, models)
+    pool = _pool(settings)
     kind = HNSWIndex if settings.search.index == "hnsw" else ExactIndex
     index = kind(
         settings.data_dir / "index",
@@ -47,7 +74,7 @@ def build_api(settings: Settings) -> API:
         index,
         pool,
         open_image=open_image,
-        encode_photos=EncodePhotos(open_image, AGTEncoder, (settings.encoder, models)),
+        encode_photos=EncodePhotos(open_image, make_encoder, (settings.encoder, models)),
         limits=settings.limits,
         quality=settings.quality,
         answers_stale=settings.search.when_database_away == "stale",
@@ -67,3 +94,184 @@ def import_encodings(settings: Settings, file: Path, names_file: Path | None, al
         return api.import_faces(faces, KINDS["plain"].model_id)
     finally:
         api.close()
+
+
+def model_store(settings: Settings) -> ModelStore:
+    """The models of the data folder."""
+    return ModelStore(settings.data_dir / MODELS)
+
+
+def add_model(settings: Settings, file: Path, card: ModelCard) -> SelfTest:
+    """Install a model that passes its test; nothing is left behind where it does not.
+
+    Raises:
+        Invalid: the file is not the card's, or does not do what the card says.
+        Conflict: a model of this id, or another detector of this family, is installed.
+    """
+    trial = _Trial(settings)
+    model_store(settings).add(file, card, trial)
+    return trial.result
+
+
+def fetch_model(settings: Settings, card: ModelCard, progress: Progress) -> SelfTest:
+    """Fetch the file of a card from its address, and install it as `add_model` does.
+
+    Raises:
+        Invalid: the card does not pin the file, or what came is not the file.
+        Unavailable: there is no connection, or it ended early.
+    """
+    store = model_store(settings)
+    store.refuse_second(card)
+    file = fetch(card, settings.data_dir / MODELS / "downloads", progress)
+    try:
+        test = add_model(settings, file, card)
+    except Invalid:
+        file.unlink(missing_ok=True)
+        raise
+    # What ended otherwise, by ^C or for want of space, need not be fetched again.
+    file.unlink(missing_ok=True)
+    return test
+
+
+def check_model(settings: Settings, model: str) -> SelfTest:
+    """Verify the SHA-256 of an installed model and try it again.
+
+    Raises:
+        Unavailable: it is not installed, or damaged.
+        Invalid: it does not do what its card says.
+    """
+    trial = _Trial(settings)
+    model_store(settings).check(model, trial)
+    return trial.result
+
+
+def quantise_model(settings: Settings, model: str) -> tuple[ModelCard, SelfTest]:
+    """Make the 8-bit twin of an installed recognition network, and install it as `add_model` does.
+
+    Raises:
+        Unavailable: the model is not installed.
+        Invalid: it cannot be quantised, or its twin does not tell people apart.
+        Conflict: the twin is installed.
+    """
+    store = model_store(settings)
+    card, file = store.weights(model)
+    twin = quantised_card(card)
+    store.refuse_second(twin)
+    chosen = {"model": model, "kind": "plain", "detector": "hog", "upsample": 1}
+    encoder = make_encoder(settings.encoder.model_copy(update=chosen), store.directory)
+    crops = [face.crop for photo in _test_photos(settings) for face in encoder.look(photo.image)[0]]
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / f"{twin.id}.onnx"
+        quantise(file, made, card, np.stack(crops))
+        return twin, add_model(settings, made, twin)
+
+
+def use_model(settings: Settings, model: str, kind: str | None) -> None:
+    """Have the config file name a recognition model, or a detector; the service uses it once it is restarted.
+
+    Args:
+        settings: as the service has them.
+        model: the id of an installed model, or `hog` or `cnn`.
+        kind: `plain` or `mirror` for a recognition model; None leaves what is configured.
+
+    Raises:
+        Unavailable: the model is not installed, or the database is away.
+        ModelMismatch: the gallery holds faces of another model.
+        InvalidConfig: the config file cannot be changed.
+    """
+    if model in DLIB_DETECTORS:
+        return change_settings("encoder", {"detector": model})
+    card, _ = model_store(settings).weights(model)
+    if card.task == "detection":
+        return change_settings("encoder", {"detector": card.family})
+    gallery = _gallery_model(settings)
+    if gallery is not None and gallery not in (card.model_id("plain"), card.model_id("mirror")):
+        raise ModelMismatch(
+            f"The gallery holds faces of {gallery}; vectors of {model} cannot be compared with them. Name an "
+            "empty gallery first (data_dir, or database.database for MySQL) and enrol the photos there again."
+        )
+    return change_settings("encoder", {"model": model, **({"kind": kind} if kind else {})})
+
+
+def calibrate_model(settings: Settings, model: str, source: Path, say: Callable[[str], None]) -> None:
+    """Fit what a model's distances mean to labelled photos, for both kinds, and store it in its card.
+
+    Faces are found as the settings say. What the fit came to is said line by line.
+
+    Args:
+        source: a folder or CSV file as `labelled_photos` takes it.
+
+    Raises:
+        Invalid: the photos are too few or cannot be used, or the model is no recognition network.
+        Unavailable: the model is not installed, or its card cannot be written.
+    """
+    store = model_store(settings)
+    card, _ = store.weights(model)
+    if card.task != "recognition":
+        raise Invalid(f"{model} finds faces; distances are those of a recognition network.")
+    photos = labelled_photos(source)
+    encoder = settings.encoder.model_copy(update={"model": model})
+    by_id = {card.model_id(kind): kind for kind in ALL_KINDS}
+    task = EncodeLabelled(
+        partial(AGTImage.open, limits=settings.limits), make_encoder, (encoder, store.directory), tuple(by_id)
+    )
+    pool = _pool(settings)
+    try:
+        faces = encode_labelled(pool, task, photos, partial(_say_progress, say, len(photos)))
+    finally:
+        pool.close()
+    say(f"No face was found in {faces.without_face:,} photos; {faces.unreadable:,} files could not be read.")
+    note = f"{len(faces.people):,} photos of {source.name}, largest faces, found by {encoder.detector}."
+    fitted = {by_id[i]: fit(vectors, faces.people, note) for i, vectors in faces.embeddings.items()}
+    calibrated = with_calibrations(card, fitted)
+    store.save_card(calibrated)
+    for kind, calibration in fitted.items():
+        tolerance = calibrated.space(kind).tolerance
+        say(f"\n{card.model_id(kind)}: where a search names no tolerance, {tolerance:.4f} counts")
+        for line in described(calibration):
+            say(line)
+
+
+def _say_progress(say: Callable[[str], None], photos: int, done: int) -> None:
+    if done == photos or done % 1_000 == 0:
+        say(f"{done:,} of {photos:,} photos")
+
+
+def _pool(settings: Settings) -> ProcessPool:
+    workers = settings.workers
+    return ProcessPool(
+        workers.processes, workers.processes_per_host, workers.task_timeout_s, settings.data_dir / "workers"
+    )
+
+
+class _Trial:
+    """Tries the model that a store hands over, and keeps what was seen. Lives for one command."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.result: SelfTest
+
+    def __call__(self, card: ModelCard, directory: Path) -> None:
+        photos = _test_photos(self._settings)
+        self.result = self_test(card, directory, photos, self._settings.encoder)
+
+
+def _test_photos(settings: Settings) -> list[TestPhoto]:
+    if not TEST_PHOTOS.is_dir():
+        raise Unavailable("The test photos are missing: test_images/ belongs beside the package.")
+    return [
+        TestPhoto(
+            None if file.name.startswith("no_face") else file.stem.rpartition("_")[0],
+            AGTImage.open(file.read_bytes(), file.name, settings.limits),
+        )
+        for file in sorted(TEST_PHOTOS.glob("*.jpg"))
+    ]
+
+
+def _gallery_model(settings: Settings) -> str | None:
+    database = open_image_database(settings)
+    try:
+        database.prepare()
+        return database.gallery_model()
+    finally:
+        database.close()

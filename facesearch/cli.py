@@ -2,20 +2,30 @@
 
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
 
 from facesearch import __version__
 from facesearch.config import load_settings
 from facesearch.errors import FacesearchError
+from facesearch.models_command import models
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Sentences(click.Group):
+    """Shows an error of ours as one sentence, whichever command raised it."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except FacesearchError as error:
+            raise click.ClickException(error.message) from None
+
+
+@click.group(cls=_Sentences, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, package_name="facesearch")
 def main() -> None:
     """Find known faces in photos."""
@@ -30,8 +40,7 @@ def serve(host: str | None, port: int | None, workers: int | None) -> None:
     for name, value in (("HOST", host), ("PORT", port), ("WORKERS", workers)):
         if value is not None:
             os.environ[f"FACESEARCH_SERVER__{name}"] = str(value)
-    with _errors_as_sentences():
-        load_settings()
+    load_settings()
     # gunicorn takes this process over, so that signals reach it as they would reach us. The folder
     # that it looks for app.py and gunicorn.conf.py in is the project's, wherever it was called from.
     command = [sys.executable, "-m", "gunicorn", "--chdir", str(PROJECT_ROOT)]
@@ -56,14 +65,8 @@ def import_gallery(file: Path, names_file: Path | None, allow_pickle: bool) -> N
     # Here, not above: `serve` needs none of it, and numpy's threads are limited before it is loaded.
     from facesearch.bootstrap import import_encodings  # noqa: PLC0415
 
-    with _errors_as_sentences():
-        count = import_encodings(load_settings(), file, names_file, allow_pickle)
+    count = import_encodings(load_settings(), file, names_file, allow_pickle)
     click.echo(f"Imported {count} faces from {file.name}.")
 
 
-@contextmanager
-def _errors_as_sentences() -> Iterator[None]:
-    try:
-        yield
-    except FacesearchError as error:
-        raise click.ClickException(error.message) from None
+main.add_command(models)

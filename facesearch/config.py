@@ -7,6 +7,8 @@ Every key has its default here and stands in config.json. The environment overri
 
 import json
 import os
+import shutil
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -53,15 +55,20 @@ class DatabaseSettings(_Section):
 class EncoderSettings(_Section):
     """How faces are found and encoded.
 
-    `engine` runs the networks; both give the same vectors. `kind` counts for empty galleries only: a
+    `model` is `dlib`, or the id of a model that `facesearch models` has installed. `engine` runs dlib's
+    networks; both give the same vectors. `execution` is where ONNX Runtime runs the others, each run on
+    `threads` threads. `kind` counts for empty galleries only: a
     gallery keeps the kind of its first face. A photo is reduced to `detect_pixels`, then doubled
     `upsample` times. With `look_twice`, enrolment looks without doubling first, and doubles only where
     nothing was found. `max_faces` keeps the largest of more.
     """
 
+    model: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")] = "dlib"
     engine: Literal["onnx", "dlib"] = "onnx"
+    execution: Literal["cpu", "cuda", "openvino", "coreml"] = "cpu"
+    threads: Annotated[int, Field(ge=1, le=64)] = 1
     kind: Literal["mirror", "plain"] = "mirror"
-    detector: Literal["hog", "cnn"] = "hog"
+    detector: Literal["hog", "cnn", "centerface", "yunet"] = "hog"
     upsample: Annotated[int, Field(ge=0, le=3)] = 1
     detect_pixels: Annotated[int, Field(ge=10_000, le=100_000_000)] = 2_000_000
     min_face_px: Annotated[int, Field(ge=0, le=10_000)] = 0
@@ -139,7 +146,7 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         InvalidConfig: the file or a variable cannot be used; the message names the key.
     """
     variables = os.environ if environment is None else environment
-    file = Path(variables.get(CONFIG_VARIABLE) or DEFAULT_FILE).absolute()
+    file = _file(variables)
     values = _read_file(file)
     for name, text in variables.items():
         if name.startswith(PREFIX) and name != CONFIG_VARIABLE:
@@ -149,6 +156,61 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     except ValidationError as error:
         raise InvalidConfig(_explain(error)) from None
     return settings.model_copy(update={"data_dir": file.parent / settings.data_dir})
+
+
+def change_settings(
+    section: str, changes: Mapping[str, str], environment: Mapping[str, str] | None = None
+) -> None:
+    """Change keys of one section in the config file; all else that it holds stays, in its order.
+
+    The file is replaced as a whole: whoever reads it meanwhile sees the old one or the new one.
+
+    Args:
+        section: such as `encoder`.
+        changes: values by key.
+        environment: as for `load_settings`.
+
+    Raises:
+        InvalidConfig: a variable overrides a key, the result cannot be used, or the file cannot be written.
+    """
+    variables = os.environ if environment is None else environment
+    names = {f"{PREFIX}{section}__{key}".upper() for key in changes}
+    overriding = sorted(name for name in variables if name.upper() in names)
+    if overriding:
+        raise InvalidConfig(f"{overriding[0]} in the environment overrides the config file: change it there.")
+    file = _file(variables).resolve()
+    values = _read_file(file)
+    inner = values.setdefault(section, {})
+    if not isinstance(inner, dict):
+        raise InvalidConfig(f"{section} has no keys of its own in the config file {file}.")
+    inner.update(changes)
+    try:
+        Settings.model_validate(values)
+    except ValidationError as error:
+        raise InvalidConfig(_explain(error)) from None
+    _replace(file, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+
+
+def _file(variables: Mapping[str, str]) -> Path:
+    return Path(variables.get(CONFIG_VARIABLE) or DEFAULT_FILE).absolute()
+
+
+def _replace(file: Path, text: str) -> None:
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", encoding="utf-8", dir=file.parent, prefix=f".{file.name}.", delete=False
+        ) as fresh:
+            try:
+                fresh.write(text)
+                fresh.flush()
+                os.fsync(fresh.fileno())
+                shutil.copymode(file, fresh.name)
+                os.replace(fresh.name, file)
+            except BaseException:
+                os.unlink(fresh.name)
+                raise
+    except OSError as error:
+        raise InvalidConfig(f"The config file {file} cannot be written: {error.strerror}.") from None
 
 
 def _read_file(file: Path) -> dict[str, Any]:

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from facesearch.records import (
     AddedFace,
     AlignedFace,
+    AutoTolerance,
     BulkReport,
+    Calibration,
     Detection,
     EncodedPhoto,
     Face,
@@ -78,6 +80,11 @@ class ImageEncoder(ABC):
     @abstractmethod
     def tolerance(self) -> float:
         """The Euclidean distance up to which two embeddings count as one person by default."""
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """What distances of this vector space mean, None where nobody has measured it."""
+        return None
 
     @abstractmethod
     def for_model(self, model_id: str) -> "ImageEncoder":
@@ -324,7 +331,7 @@ class API(ABC):
         photo: bytes,
         file_name: str,
         k: int,
-        tolerance: float | None,
+        tolerance: float | AutoTolerance | None,
         wanted: Wanted = ANY_FACE,
     ) -> SearchResult:
         """Return the photo's faces from left to right, each with its nearest known faces.
@@ -337,7 +344,8 @@ class API(ABC):
             photo: an encoded image file.
             file_name: the name that the client gave; never opened.
             k: how many matches per face at most, 1 to 1000.
-            tolerance: largest Euclidean distance, 0 to 2; None takes the model's.
+            tolerance: largest Euclidean distance, 0 to 2; None takes the model's; an AutoTolerance the
+                one at which a stranger's face gets a match as rarely as wanted, in a gallery of this size.
             wanted: which faces of the photo, and how they are looked for.
         """
 

@@ -80,12 +80,21 @@ class PhotoFile:
     data: bytes
 
 
+Landmarks = tuple[tuple[float, float], ...]
+"""Five points, x and y in pixels of the upright photo: the eye on the photo's left, the other eye, the tip of
+the nose, and the corners of the mouth on the photo's left and right."""
+
+
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """One face that a detector found; a higher `score` means a surer one."""
+    """One face that a detector found; a higher `score` means a surer one.
+
+    `landmarks` is None where the detector finds boxes only.
+    """
 
     box: Box
     score: float
+    landmarks: Landmarks | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +142,7 @@ class Wanted:
 
     Args:
         only_largest: one face is enough, the largest; it may be looked for in a cheaper way first.
-        detector: `hog` or `cnn`.
+        detector: `hog`, `cnn`, `centerface` or `yunet`.
         upsample: how often the photo is doubled before detection.
         min_face_px: faces with a shorter side than this are left out.
         max_faces: of more faces, the largest are kept.
@@ -264,6 +273,70 @@ class FaceFilter:
 
 
 @dataclass(frozen=True, slots=True)
+class RatePoint:
+    """What a tolerance does on pairs of photos.
+
+    Args:
+        false_match_rate: of the pairs of different people, at most this share is within the tolerance.
+        tolerance: the Euclidean distance.
+        impostor_pairs: how many such pairs there were; the smaller, the less the point is worth.
+        true_accept_rate: the share of pairs of one person within the tolerance.
+    """
+
+    false_match_rate: float
+    tolerance: float
+    impostor_pairs: int
+    true_accept_rate: float
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """What distances of one vector space mean, measured on labelled photos.
+
+    Args:
+        rates: by falling false match rate.
+        similarity: (distance, similarity from 0 to 100), by rising distance; between them it is linear.
+        genuine_pairs, impostor_pairs: pairs of one person, and of two.
+        people, photos: how many there were.
+        measured_on: which photos, and how their faces were found, in a sentence.
+    """
+
+    rates: tuple[RatePoint, ...]
+    similarity: tuple[tuple[float, float], ...]
+    genuine_pairs: int
+    impostor_pairs: int
+    people: int
+    photos: int
+    measured_on: str
+
+
+@dataclass(frozen=True, slots=True)
+class AutoTolerance:
+    """Asks for the tolerance that fits the gallery's size.
+
+    Args:
+        false_alarm_rate: how often a face of nobody in the gallery may get a match, 0.0001 to 0.5.
+    """
+
+    false_alarm_rate: float = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenTolerance:
+    """What a wanted false-alarm rate came to in a gallery of one size.
+
+    Args:
+        tolerance: the Euclidean distance.
+        false_match_rate: how often two different people's faces are within it.
+        extrapolated: whether that rate is below all that the calibration measured.
+    """
+
+    tolerance: float
+    false_match_rate: float
+    extrapolated: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Match:
     """A gallery face and its unrounded Euclidean distance to the probe, computed in float64."""
 
@@ -294,11 +367,13 @@ class SearchResult:
     """The faces of a probe photo from left to right.
 
     `stale_s` is None where the answer holds all that the database had committed when it was asked for.
-    Otherwise the database was away: changes of the last `stale_s` seconds may be missing.
+    Otherwise the database was away: changes of the last `stale_s` seconds may be missing. `chosen` is the
+    tolerance that was used, where it was to fit the gallery and a face was searched for.
     """
 
     faces: tuple[ProbeFace, ...]
     stale_s: float | None = None
+    chosen: ChosenTolerance | None = None
 
 
 @dataclass(frozen=True, slots=True)

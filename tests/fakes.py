@@ -14,6 +14,7 @@ from facesearch.interfaces import ANY_FACE, FaceIndex, Image, ImageDatabase, Ima
 from facesearch.records import (
     AlignedFace,
     Box,
+    Calibration,
     Detection,
     FaceChange,
     FaceChanges,
@@ -62,6 +63,7 @@ class FakeEncoder(ImageEncoder):
     model_id = "fake-colours"
     dimension = 3
     tolerance = 0.25
+    calibration: Calibration | None = None
 
     def detect(self, image: Image, wanted: Wanted = ANY_FACE) -> list[Detection]:
         found, left = [], 0

@@ -7,7 +7,6 @@ the one that can run side by side, works on a copy of the detector, made in 1.4 
 along with the scratch memory of its last photo (60 MB at two megapixels).
 """
 
-import copy
 import threading
 from collections.abc import Callable
 from importlib import import_module
@@ -40,7 +39,9 @@ class DlibModels:
     def find_by_hog(self, pixels: NDArray[np.uint8], doublings: int) -> list[Detection]:
         """Return the faces in pixels of `pixels`, after doubling its size some times."""
         with self._lock:
-            own = copy.copy(self._hog())
+            detector, state = self._hog()
+        own = detector.__new__(detector)
+        own.__setstate__(state)
         rectangles, scores, _ = own.run(pixels, doublings, 0.0)
         return [Detection(_box(r), float(s)) for r, s in zip(rectangles, scores, strict=True)]
 
@@ -58,12 +59,14 @@ class DlibModels:
             compute_face_descriptor would look at, uint8 of shape (150, 150, 3).
         """
         with self._lock:
-            dlib = self._dlib()
-            rectangle = dlib.rectangle(box.left, box.top, box.right, box.bottom)
-            shape = self._landmarks()(pixels, rectangle)
-            crop = dlib.get_face_chip(pixels, shape, size=CROP_SIZE_PX, padding=_PADDING)
-        points = np.array([(point.x, point.y) for point in shape.parts()], np.float64)
-        return points, crop
+            shape = self._shape(pixels, box)
+            crop = self._dlib().get_face_chip(pixels, shape, size=CROP_SIZE_PX, padding=_PADDING)
+        return _points(shape), crop
+
+    def landmarks(self, pixels: NDArray[np.uint8], box: Box) -> NDArray[np.float64]:
+        """Return a face's landmarks as `align` does."""
+        with self._lock:
+            return _points(self._shape(pixels, box))
 
     def embed(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return float32 of shape (n, 128) for crops of shape (n, 150, 150, 3).
@@ -103,8 +106,22 @@ class DlibModels:
         except ImportError:
             raise Unavailable("The face library dlib is not installed or cannot be loaded.") from None
 
-    def _hog(self) -> Any:
-        return self._once("hog", lambda: self._dlib().get_frontal_face_detector())
+    def _shape(self, pixels: NDArray[np.uint8], box: Box) -> Any:
+        rectangle = self._dlib().rectangle(box.left, box.top, box.right, box.bottom)
+        return self._landmarks()(pixels, rectangle)
+
+    def _hog(self) -> tuple[Any, Any]:
+        """The detector's class and its state, of which copies are made.
+
+        The state is taken once: each time that dlib gives it, as for `copy.copy`, it loses 150 KB for good.
+        """
+
+        def load() -> tuple[Any, Any]:
+            detector = self._dlib().get_frontal_face_detector()
+            return type(detector), detector.__getstate__()
+
+        kept: tuple[Any, Any] = self._once("hog", load)
+        return kept
 
     def _cnn(self) -> Any:
         return self._from_file(CNN_DETECTOR, lambda: self._dlib().cnn_face_detection_model_v1)
@@ -133,3 +150,7 @@ class DlibModels:
 
 def _box(rectangle: Any) -> Box:
     return Box(rectangle.top(), rectangle.right(), rectangle.bottom(), rectangle.left())
+
+
+def _points(shape: Any) -> NDArray[np.float64]:
+    return np.array([(point.x, point.y) for point in shape.parts()], np.float64)

@@ -59,10 +59,13 @@ class Engine(ABC):
         """The side of the smallest box that a detector gives without doubling."""
         return _SMALLEST_CNN_FACE_PX if detector == "cnn" else _SMALLEST_HOG_FACE_PX
 
-    def load(self, detector: str) -> None:
-        """Load everything that a photo needs."""
-        self.dlib.load_landmarks()
+    def load_detector(self, detector: str) -> None:
+        """Load `hog` or `cnn`."""
         self.dlib.load_hog() if detector == "hog" else self.load_cnn()
+
+    def load_embedding(self) -> None:
+        """Load what makes a face's box a vector."""
+        self.dlib.load_landmarks()
         self.load_network()
 
     @property

@@ -5,6 +5,7 @@ extension of MySQL's driver it takes the thread-local storage that the latter ne
 """
 
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,15 @@ WEIGHTS_SUFFIX = ".weights"
 
 _FATAL = 4  # what this library reports below that is raised as well, or of no use to an operator
 _IMPORTING = threading.Lock()
+
+# What ONNX Runtime calls each place of `encoder.execution`, and the package whose ONNX Runtime has it.
+_CPU = "CPUExecutionProvider"
+_PROVIDERS = {
+    "cpu": (_CPU, "onnxruntime"),
+    "cuda": ("CUDAExecutionProvider", "onnxruntime-gpu"),
+    "openvino": ("OpenVINOExecutionProvider", "onnxruntime-openvino"),
+    "coreml": ("CoreMLExecutionProvider", "onnxruntime for macOS"),
+}
 
 
 def onnxruntime_version() -> str:
@@ -36,6 +46,36 @@ def open_graph(graph: bytes, threads: int) -> Any:
         InvalidConfig: ONNX Runtime is missing or refuses the graph.
     """
     return _open(graph, _options(threads))
+
+
+def open_file(file: Path | bytes, threads: int, execution: str = "cpu") -> Any:
+    """Return a session of an ONNX file; any thread may run it.
+
+    Args:
+        file: the model, or one that is serialized already.
+        threads: as for `open_graph`.
+        execution: `cpu`, `cuda`, `openvino` or `coreml`: where the graph runs. What the place cannot compute
+            runs on the CPU.
+
+    Raises:
+        InvalidConfig: ONNX Runtime is missing, refuses the model, or cannot run it there; the message
+            says which package can.
+    """
+    provider, package = _PROVIDERS[execution]
+    if provider not in _onnxruntime().get_available_providers():
+        raise InvalidConfig(
+            f"The installed ONNX Runtime cannot execute on {execution}: install {package} in its place, "
+            "or set the encoder's execution to cpu."
+        )
+    graph = file if isinstance(file, bytes) else str(file)
+    session = _open(graph, _options(threads), [provider, *([_CPU] if provider != _CPU else [])])
+    # Where a driver is missing, ONNX Runtime takes the CPU without a word.
+    if session.get_providers()[0] != provider:
+        raise InvalidConfig(
+            f"ONNX Runtime cannot execute on {execution} here: its driver or libraries are missing. Install "
+            "them, or set the encoder's execution to cpu."
+        )
+    return session
 
 
 def open_prepared(file: Path, threads: int) -> Any:
@@ -90,9 +130,9 @@ def _options(threads: int) -> Any:
     return options
 
 
-def _open(graph: bytes | str, options: Any) -> Any:
+def _open(graph: bytes | str, options: Any, providers: Sequence[str] = (_CPU,)) -> Any:
     runtime = _onnxruntime()
     try:
-        return runtime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        return runtime.InferenceSession(graph, options, providers=list(providers))
     except Exception as error:
         raise InvalidConfig(f"ONNX Runtime refuses a graph ({type(error).__name__}).") from None

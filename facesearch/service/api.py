@@ -12,12 +12,14 @@ from facesearch.errors import DatabaseUnavailable, FaceNotFound, InvalidParamete
 from facesearch.interfaces import ANY_FACE, API, FaceIndex, Image, ImageDatabase, ImageEncoder, WorkerPool
 from facesearch.records import (
     AddedFace,
+    AutoTolerance,
     BulkReport,
     NewFace,
     SearchResult,
     StoredFace,
     Wanted,
 )
+from facesearch.service.auto_tolerance import check_rate, tolerance_of
 from facesearch.service.encode import EncodePhotos
 from facesearch.service.enrol import BulkEnrolment, new_face
 from facesearch.service.gallery import Gallery
@@ -83,21 +85,23 @@ class AGTAPI(API):
         photo: bytes,
         file_name: str,
         k: int,
-        tolerance: float | None,
+        tolerance: float | AutoTolerance | None,
         wanted: Wanted = ANY_FACE,
     ) -> SearchResult:
         """See API."""
         if not 1 <= k <= LARGEST_K:
             raise InvalidParameter(f"k must be from 1 to {LARGEST_K}.")
-        if tolerance is not None and not 0 <= tolerance <= LARGEST_TOLERANCE:
+        if isinstance(tolerance, AutoTolerance):
+            check_rate(tolerance)
+        elif tolerance is not None and not 0 <= tolerance <= LARGEST_TOLERANCE:
             raise InvalidParameter(f"tolerance must be from 0 to {LARGEST_TOLERANCE:g}.")
         image = self._open_image(photo, base_name(file_name))
         encoder = self._gallery.encoder()
+        within = tolerance_of(encoder, tolerance)
         faces = encoder.encode(image, wanted).faces
         if not faces:
             return SearchResult(())
-        index = self._gallery.index_of(encoder)
-        return self._lookup.search(index, faces, k, encoder.tolerance if tolerance is None else tolerance)
+        return self._lookup.search(self._gallery.index_of(encoder), faces, k, within)
 
     def add_face(self, photo: bytes, file_name: str, wanted: Wanted = ANY_FACE) -> AddedFace:
         """See API."""

@@ -17,7 +17,7 @@ _LONGEST_COMMENT = 65_535
 _DIRECTORY_BYTES_PER_ENTRY = 1024
 
 _SYSTEM_NAMES = frozenset({".ds_store", "thumbs.db", "desktop.ini", "ehthumbs.db"})
-_IMAGE_SUFFIXES = frozenset(
+IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib"}
     | {".tif", ".tiff", ".avif", ".heic", ".heif", ".hif"}
 )
@@ -37,7 +37,7 @@ class Entry:
     @property
     def claims_to_be_an_image(self) -> bool:
         """Whether the file's suffix is one of an image."""
-        return PurePosixPath(self.path).suffix.lower() in _IMAGE_SUFFIXES
+        return PurePosixPath(self.path).suffix.lower() in IMAGE_SUFFIXES
 
     @property
     def reason_to_skip(self) -> str | None:

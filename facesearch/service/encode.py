@@ -36,7 +36,7 @@ class EncodePhotos:
     model_id: str | None = None
 
     def __call__(self, photos: Sequence[PhotoFile]) -> list[Outcome[EncodedPhoto]]:
-        encoder = _encoder_of_this_process(self.build_encoder, *self.encoder_arguments)
+        encoder = encoder_of_this_process(self.build_encoder, *self.encoder_arguments)
         if self.model_id is not None:
             encoder = encoder.for_model(self.model_id)
         looked = [self._look(encoder, photo) for photo in photos]
@@ -61,5 +61,6 @@ def _encoded(looked: Outcome[Looked], embeddings: Iterator[NDArray[np.float32]])
 
 
 @lru_cache(maxsize=1)
-def _encoder_of_this_process(build: Callable[..., ImageEncoder], *arguments: Hashable) -> ImageEncoder:
+def encoder_of_this_process(build: Callable[..., ImageEncoder], *arguments: Hashable) -> ImageEncoder:
+    """Build this process's encoder at the first call; equal arguments get the same one again."""
     return build(*arguments)

@@ -6,11 +6,12 @@ import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from facesearch.errors import DatabaseUnavailable
 from facesearch.interfaces import FaceIndex, ImageDatabase
-from facesearch.records import Face, Match, NamedMatch, ProbeFace, SearchResult
+from facesearch.records import ChosenTolerance, Face, Match, NamedMatch, ProbeFace, SearchResult
+
+Tolerance = float | Callable[[int], ChosenTolerance]
 
 _log = logging.getLogger(__name__)
 
@@ -36,8 +37,11 @@ class Lookup:
         self._asking = threading.Lock()
         self._is_away = False
 
-    def search(self, index: FaceIndex, faces: Sequence[Face], k: int, tolerance: float) -> SearchResult:
+    def search(self, index: FaceIndex, faces: Sequence[Face], k: int, tolerance: Tolerance) -> SearchResult:
         """Return faces of a photo, each with its k nearest of the gallery.
+
+        Args:
+            tolerance: a distance, or the function from the number of faces in the gallery to one.
 
         Raises:
             DatabaseUnavailable: the database is away, and there may be no answer from the copy, or this
@@ -52,12 +56,12 @@ class Lookup:
         finally:
             self._asking.release()
 
-    def _ask(self, index: FaceIndex, faces: Sequence[Face], k: int, tolerance: float) -> SearchResult:
+    def _ask(self, index: FaceIndex, faces: Sequence[Face], k: int, tolerance: Tolerance) -> SearchResult:
         asked_at = self._clock()
         try:
             index.catch_up(self._database)
             self._level_at[index] = max(asked_at, self._level_at.get(index, asked_at))
-            found = index.search(_probes(faces), k, tolerance)
+            found, chosen = _nearest(index, faces, k, tolerance)
             ids = sorted({match.face_id for matches in found for match in matches})
             names = {i: stored.person_name for i, stored in self._database.get_faces(ids).items()}
         except DatabaseUnavailable as error:
@@ -68,12 +72,14 @@ class Lookup:
         self._note_back()
         # A face that was removed in between has no name any more.
         kept = [[match for match in matches if match.face_id in names] for matches in found]
-        return SearchResult(_with_matches(faces, kept, names.get))
+        return SearchResult(_with_matches(faces, kept, names.get), chosen=chosen)
 
-    def _from_copy(self, index: FaceIndex, faces: Sequence[Face], k: int, tolerance: float) -> SearchResult:
+    def _from_copy(
+        self, index: FaceIndex, faces: Sequence[Face], k: int, tolerance: Tolerance
+    ) -> SearchResult:
         level_at = self._level_at[index]
-        found = index.search(_probes(faces), k, tolerance)
-        return SearchResult(_with_matches(faces, found, lambda _: None), self._clock() - level_at)
+        found, chosen = _nearest(index, faces, k, tolerance)
+        return SearchResult(_with_matches(faces, found, lambda _: None), self._clock() - level_at, chosen)
 
     def _note_away(self, error: DatabaseUnavailable) -> None:
         if not self._is_away:
@@ -86,8 +92,14 @@ class Lookup:
             _log.info("The database answers again.")
 
 
-def _probes(faces: Sequence[Face]) -> NDArray[np.float32]:
-    return np.stack([face.embedding for face in faces])
+def _nearest(
+    index: FaceIndex, faces: Sequence[Face], k: int, tolerance: Tolerance
+) -> tuple[list[list[Match]], ChosenTolerance | None]:
+    probes = np.stack([face.embedding for face in faces])
+    if not callable(tolerance):
+        return index.search(probes, k, tolerance), None
+    chosen = tolerance(index.count())
+    return index.search(probes, k, chosen.tolerance), chosen
 
 
 def _with_matches(

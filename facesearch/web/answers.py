@@ -40,6 +40,9 @@ def searched(found: SearchResult) -> tuple[dict[str, Any], dict[str, Any]]:
         "stale": found.stale_s is not None,
         "seconds": round(found.stale_s or 0.0, 3),
     }
+    if found.chosen is not None:
+        result["tolerance"] = round(found.chosen.tolerance, 6)
+        result["tolerance_extrapolated"] = found.chosen.extrapolated
     return body, result
 
 

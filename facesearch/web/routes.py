@@ -9,13 +9,14 @@ from fastapi.responses import JSONResponse
 
 from facesearch.errors import InvalidParameter
 from facesearch.interfaces import API
-from facesearch.records import Wanted
+from facesearch.records import AutoTolerance, Wanted
 from facesearch.web import answers
 from facesearch.web.envelope import ok
 
 R = TypeVar("R")
 Detector = Annotated[
-    Literal["hog", "cnn"] | None, Query(description="Detector; by default the configuration's.")
+    Literal["hog", "cnn", "centerface", "yunet"] | None,
+    Query(description="Detector, where it is installed; by default the configuration's."),
 ]
 Upsample = Annotated[
     int | None, Query(ge=0, le=3, description="How often the photo is doubled before detection.")
@@ -37,7 +38,18 @@ async def search_faces(
     file: Photo,
     k: Annotated[str, Query(description="Matches per face at most, 1 to 1000.")] = "1",
     tolerance: Annotated[
-        str | None, Query(description="Largest distance, 0 to 2; by default the model's.")
+        str | None,
+        Query(
+            description="Largest distance, 0 to 2, or `auto`, the one that fits the gallery's size; "
+            "by default the model's."
+        ),
+    ] = None,
+    false_alarm_rate: Annotated[
+        str | None,
+        Query(
+            description="With `tolerance=auto`: how often a face of nobody in the gallery may get a match, "
+            "0.0001 to 0.5; by default 0.01."
+        ),
     ] = None,
     detector: Detector = None,
     upsample: Upsample = None,
@@ -47,7 +59,7 @@ async def search_faces(
     ] = None,
 ) -> JSONResponse:
     """Faces from left to right, matches nearest first; a photo without a face has no matches."""
-    most, largest_distance = _whole_number("k", k), _tolerance(tolerance)
+    most, largest_distance = _whole_number("k", k), _tolerance(tolerance, false_alarm_rate)
     wanted = Wanted(False, detector, upsample, min_face_px, max_faces)
 
     def work(api: API) -> Any:
@@ -115,11 +127,18 @@ def _whole_number(name: str, text: str) -> int:
     return int(digits)
 
 
-def _tolerance(text: str | None) -> float | None:
+def _tolerance(text: str | None, false_alarm_rate: str | None) -> float | AutoTolerance | None:
+    if text is not None and text.strip().removesuffix("/") == "auto":
+        rate = false_alarm_rate
+        return AutoTolerance() if rate is None else AutoTolerance(_number("false_alarm_rate", rate))
+    if false_alarm_rate is not None:
+        raise InvalidParameter("false_alarm_rate counts with tolerance=auto only.")
+    return None if text is None else _number("tolerance", text)
+
+
+def _number(name: str, text: str) -> float:
     # Old examples end their URL in a slash, behind the last parameter.
-    if text is None:
-        return None
     try:
         return float(text.strip().removesuffix("/"))
     except ValueError:
-        raise InvalidParameter("tolerance must be a number.") from None
+        raise InvalidParameter(f"{name} must be a number.") from None

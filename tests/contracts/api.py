@@ -26,7 +26,7 @@ from facesearch.errors import (
     NotAnImage,
 )
 from facesearch.interfaces import API, ImageDatabase
-from facesearch.records import NO_BOX, Box, Face, NewFace, PhotoInfo, Wanted
+from facesearch.records import NO_BOX, AutoTolerance, Box, Face, NewFace, PhotoInfo, Wanted
 
 Make = Callable[..., API]
 NO_LIMITS = QualitySettings()
@@ -190,6 +190,53 @@ class APIContract(ABC):
         api.add_face(photos.person, "Ada_0001.png")
         for k, tolerance in ((1, 0.0), (1000, 2.0)):
             assert len(api.search_faces(photos.person_again, "a.png", k, tolerance).faces) == 1
+
+    def test_a_tolerance_that_fits_the_gallery_is_named_and_used(self, api: API, photos: Photos) -> None:
+        api.add_face(photos.person, "Ada_0001.png")
+        found = api.search_faces(photos.both, "both.png", 5, AutoTolerance())
+        assert found.chosen is not None
+        assert 0 < found.chosen.tolerance < 2
+        fixed = api.search_faces(photos.both, "both.png", 5, found.chosen.tolerance)
+        assert (fixed.faces, fixed.chosen) == (found.faces, None)
+        assert [[match.person_name for match in face.matches] for face in found.faces] == [["Ada"], []]
+
+    def test_a_tolerance_that_fits_the_gallery_falls_with_its_size_and_with_the_rate(
+        self, api: API, photos: Photos, models: Models
+    ) -> None:
+        def chosen(rate: float) -> float:
+            found = api.search_faces(photos.person, "a.png", 1, AutoTolerance(rate)).chosen
+            assert found is not None
+            return found.tolerance
+
+        api.add_face(photos.person, "Ada_0001.png")
+        one = chosen(0.005)
+        assert chosen(0.002) < one
+        api.import_faces([vector(models.dimension)], models.first)
+        assert chosen(0.005) < one
+
+    def test_a_tolerance_that_fits_an_empty_gallery_is_that_of_one_face(
+        self, api: API, photos: Photos
+    ) -> None:
+        empty = api.search_faces(photos.person, "a.png", 1, AutoTolerance(0.002)).chosen
+        api.add_face(photos.person, "Ada_0001.png")
+        assert api.search_faces(photos.person, "a.png", 1, AutoTolerance(0.002)).chosen == empty
+
+    def test_a_tolerance_below_all_that_was_measured_is_marked(
+        self, api: API, photos: Photos, models: Models
+    ) -> None:
+        api.import_faces([vector(models.dimension) for _ in range(20)], models.first)
+        for rate, extrapolated in ((0.5, False), (0.0001, True)):
+            found = api.search_faces(photos.person, "a.png", 1, AutoTolerance(rate)).chosen
+            assert found is not None
+            assert found.extrapolated == extrapolated
+
+    def test_where_no_face_was_searched_for_no_tolerance_is_named(self, api: API, photos: Photos) -> None:
+        assert api.search_faces(photos.nobody, "a.png", 1, AutoTolerance()).chosen is None
+
+    @pytest.mark.parametrize("rate", [0.0, -0.01, 0.00009, 0.51, 1.0, math.nan, math.inf])
+    def test_a_false_alarm_rate_out_of_range_is_refused(self, api: API, photos: Photos, rate: float) -> None:
+        with pytest.raises(InvalidParameter, match=r"^false_alarm_rate must be from 0\.0001 to 0\.5\.$"):
+            api.search_faces(photos.nobody, "a.png", 1, AutoTolerance(rate))
 
     def test_the_largest_face_of_a_photo_is_added(
         self, api: API, photos: Photos, database: ImageDatabase

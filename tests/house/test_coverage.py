@@ -80,6 +80,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("conftest.py", "pyproject.toml", "pytest.ini"):
         shutil.copy(ROOT / name, folder)
     (folder / "tests").mkdir()
+    for name in ("__init__.py", "weights.py"):  # conftest.py asks them
+        shutil.copy(ROOT / "tests" / name, folder / "tests")
     (folder / "measured.py").write_text(MODULE)
     (folder / "tests" / "test_children.py").write_text(TEST)
     _run(folder, "run", "--source=.", "-m", "pytest", "-q")

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from facesearch.config import DEFAULT_FILE, Settings, load_settings
+from facesearch.config import DEFAULT_FILE, Settings, change_settings, load_settings
 from facesearch.errors import InvalidConfig
 
 Write = Callable[[Any], dict[str, str]]
@@ -155,3 +155,72 @@ def test_a_file_of_bytes_is_an_error(tmp_path: Path) -> None:
 def test_settings_are_frozen() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         Settings().server.port = 1
+
+
+def test_a_changed_key_leaves_all_others_in_their_order(write: Write, tmp_path: Path) -> None:
+    environment = write(
+        {"server": {"port": 9000}, "encoder": {"upsample": 2, "kind": "plain"}, "data_dir": "ü"}
+    )
+    change_settings("encoder", {"kind": "mirror", "model": "sface"}, environment)
+    content = json.loads((tmp_path / "config.json").read_text())
+    assert content == {
+        "server": {"port": 9000},
+        "encoder": {"upsample": 2, "kind": "mirror", "model": "sface"},
+        "data_dir": "ü",
+    }
+    assert [list(content), list(content["encoder"])] == [
+        ["server", "encoder", "data_dir"],
+        ["upsample", "kind", "model"],
+    ]
+    assert load_settings(environment).encoder.model == "sface"
+
+
+def test_a_section_that_the_file_does_not_have_is_added(write: Write) -> None:
+    environment = write({})
+    change_settings("encoder", {"model": "sface"}, environment)
+    assert load_settings(environment).encoder.model == "sface"
+
+
+def test_a_changed_file_keeps_its_mode_and_its_link(write: Write, tmp_path: Path) -> None:
+    write({})
+    file, link = tmp_path / "config.json", tmp_path / "link.json"
+    file.chmod(0o640)
+    link.symlink_to(file)
+    change_settings("encoder", {"model": "sface"}, {"FACESEARCH_CONFIG": str(link)})
+    assert link.is_symlink()
+    assert file.stat().st_mode & 0o777 == 0o640
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "link.json"]
+
+
+@pytest.mark.parametrize(
+    ("content", "changes", "variables", "reason"),
+    [
+        ({}, {"model": "NO!"}, {}, "encoder.model"),
+        ({}, {"color": "blue"}, {}, "encoder.color: unknown key"),
+        ({"encoder": 7}, {"model": "sface"}, {}, "encoder has no keys"),
+        ({}, {"model": "sface"}, {"FACESEARCH_ENCODER__MODEL": "dlib"}, "FACESEARCH_ENCODER__MODEL"),
+    ],
+)
+def test_a_change_that_cannot_hold_leaves_the_file_as_it_is(
+    write: Write,
+    tmp_path: Path,
+    content: Any,
+    changes: dict[str, str],
+    variables: dict[str, str],
+    reason: str,
+) -> None:
+    environment = write(content) | variables
+    with pytest.raises(InvalidConfig, match=reason):
+        change_settings("encoder", changes, environment)
+    assert json.loads((tmp_path / "config.json").read_text()) == content
+
+
+def test_a_file_that_cannot_be_replaced_is_named(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*paths: Any) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    environment = write({})
+    monkeypatch.setattr("os.replace", fail)
+    with pytest.raises(InvalidConfig, match="cannot be written"):
+        change_settings("encoder", {"model": "sface"}, environment)
+    assert [path.name for path in Path(environment["FACESEARCH_CONFIG"]).parent.iterdir()] == ["config.json"]

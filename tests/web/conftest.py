@@ -10,8 +10,10 @@ from facesearch.errors import FacesearchError
 from facesearch.interfaces import ANY_FACE, API
 from facesearch.records import (
     AddedFace,
+    AutoTolerance,
     Box,
     BulkReport,
+    ChosenTolerance,
     FileReport,
     Location,
     NamedMatch,
@@ -48,6 +50,7 @@ class FakeAPI(API):
             ProbeFace(BOX, ()),
         ]
         self.stale_s: float | None = None
+        self.chosen: ChosenTolerance | None = None
         self.taken_at: str | None = "2003-04-05T10:11:12"
         self.location: Location | None = Location(1.5, -2.5)
         self.size = (250, 240)
@@ -66,11 +69,11 @@ class FakeAPI(API):
         photo: bytes,
         file_name: str,
         k: int,
-        tolerance: float | None,
+        tolerance: float | AutoTolerance | None,
         wanted: Wanted = ANY_FACE,
     ) -> SearchResult:
         self._called("search", photo, file_name, k, tolerance, wanted)
-        return SearchResult(tuple(self.faces), self.stale_s)
+        return SearchResult(tuple(self.faces), self.stale_s, self.chosen)
 
     def add_face(self, photo: bytes, file_name: str, wanted: Wanted = ANY_FACE) -> AddedFace:
         self._called("add", photo, file_name, wanted)

@@ -4,7 +4,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from facesearch.errors import FaceNotFound
-from facesearch.records import NO_BOX, NamedMatch, ProbeFace, Wanted
+from facesearch.records import NO_BOX, AutoTolerance, ChosenTolerance, NamedMatch, ProbeFace, Wanted
 from tests.web.conftest import FakeAPI
 
 PHOTO = {"file": ("Aaron_Eckhart_0001.jpg", b"photo", "image/jpeg")}
@@ -76,17 +76,54 @@ def test_a_photo_without_a_face_has_no_matches(client: TestClient, api: FakeAPI)
         ("?k=5&tolerance=0.6/", 5, 0.6),
         ("?tolerance=0.6&k=5/", 5, 0.6),
         ("?tolerance=2", 1, 2.0),
+        ("?k=2&tolerance=auto", 2, AutoTolerance(0.01)),
+        ("?tolerance=auto/", 1, AutoTolerance(0.01)),
+        ("?tolerance=auto&false_alarm_rate=0.05/", 1, AutoTolerance(0.05)),
     ],
 )
 def test_the_parameters_of_a_search_reach_the_api(
-    client: TestClient, api: FakeAPI, query: str, k: int, tolerance: float | None
+    client: TestClient, api: FakeAPI, query: str, k: int, tolerance: float | AutoTolerance | None
 ) -> None:
     assert client.post(f"/search_faces/{query}", files=PHOTO).status_code == 200
     assert api.calls == [("search", b"photo", "Aaron_Eckhart_0001.jpg", k, tolerance, Wanted())]
 
 
+@pytest.mark.parametrize("extrapolated", [False, True])
+def test_the_answer_names_the_tolerance_that_was_chosen(
+    client: TestClient, api: FakeAPI, extrapolated: bool
+) -> None:
+    plain = client.post("/search_faces/", files=PHOTO).json()
+    api.chosen = ChosenTolerance(0.43210987, 1e-6, extrapolated)
+    answer = client.post("/search_faces/?tolerance=auto", files=PHOTO).json()
+    plain["result"] |= {"tolerance": 0.43211, "tolerance_extrapolated": extrapolated}
+    assert answer == plain
+
+
 @pytest.mark.parametrize(
-    "query", ["k=five", "k=", "k=1.5", "k=1_0", "k=٣", "k=" + "9" * 5000, "tolerance=wide", "tolerance="]
+    "query", ["false_alarm_rate=0.01", "tolerance=0.6&false_alarm_rate=0.01", "tolerance=&false_alarm_rate="]
+)
+def test_a_false_alarm_rate_without_auto_is_refused(client: TestClient, api: FakeAPI, query: str) -> None:
+    answer = client.post(f"/search_faces/?{query}", files=PHOTO)
+    assert answer.status_code == 400
+    assert answer.json()["body"] == "false_alarm_rate counts with tolerance=auto only."
+    assert not api.calls
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "k=five",
+        "k=",
+        "k=1.5",
+        "k=1_0",
+        "k=٣",
+        "k=" + "9" * 5000,
+        "tolerance=wide",
+        "tolerance=",
+        "tolerance=AUTO",
+        "false_alarm_rate=rare&tolerance=auto",
+        "false_alarm_rate=&tolerance=auto",
+    ],
 )
 def test_a_parameter_that_is_no_number_is_refused_by_name(
     client: TestClient, api: FakeAPI, query: str
@@ -117,6 +154,8 @@ def test_an_enrolment_answers_a_sentence_and_the_face(client: TestClient, api: F
     ("query", "wanted"),
     [
         ("detector=cnn", Wanted(detector="cnn")),
+        ("detector=centerface", Wanted(detector="centerface")),
+        ("detector=yunet", Wanted(detector="yunet")),
         ("detector=hog&upsample=0", Wanted(detector="hog", upsample=0)),
         ("upsample=3&min_face_px=0", Wanted(upsample=3, min_face_px=0)),
         ("min_face_px=10000&max_faces=1", Wanted(min_face_px=10_000, max_faces=1)),

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from facesearch.config import EncoderSettings
 from facesearch.encoders import AGTEncoder
-from facesearch.encoders.agt import _enlarged
+from facesearch.encoders.finder import _enlarged
 from facesearch.errors import Unavailable
 from facesearch.interfaces import Image, ImageEncoder
 from facesearch.records import Box, Detection, EncodedPhoto, Wanted

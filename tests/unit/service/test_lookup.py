@@ -7,7 +7,7 @@ import pytest
 
 from facesearch.errors import DatabaseUnavailable, Unavailable
 from facesearch.interfaces import ImageDatabase
-from facesearch.records import SearchResult, StoredFace
+from facesearch.records import ChosenTolerance, SearchResult, StoredFace
 from facesearch.service.lookup import Lookup
 from tests.contracts.api import vector
 from tests.fakes import FakeImageDatabase, FakeIndex
@@ -70,6 +70,20 @@ def test_the_seconds_count_from_the_question_after_which_the_copy_was_last_level
         assert (result.stale_s, names(result)) == (seconds, [None])
     database.away = None
     assert names(lookup.search(index, [PROBE], 1, 0.0)) == ["Ana"]
+
+
+def test_the_tolerance_fits_what_the_copy_holds_once_it_is_level(index: FakeIndex, clock: Clock) -> None:
+    def by_size(faces: int) -> ChosenTolerance:
+        return ChosenTolerance(faces / 10, 0.5, extrapolated=False)
+
+    database = FakeImageDatabase()
+    lookup = Lookup(database, True, clock)
+    for size in (1, 2):
+        database.add_faces([vector(3)], MODEL)
+        assert lookup.search(index, [PROBE], 1, by_size).chosen == by_size(size)
+    database.away = DatabaseUnavailable()
+    assert lookup.search(index, [PROBE], 1, by_size).chosen == by_size(2)
+    assert lookup.search(index, [PROBE], 1, 0.5).chosen is None
 
 
 def test_a_database_lost_between_the_search_and_the_names_makes_a_stale_answer(
