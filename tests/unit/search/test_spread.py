@@ -72,28 +72,27 @@ def test_while_a_search_has_the_threads_others_do_without(
     index: ExactIndex, history: FaceHistory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started, go_on = threading.Event(), threading.Event()
-
-    def waiting(*arguments: object) -> object:
-        started.set()
-        assert go_on.wait(20)
-        return scan(*arguments)  # type: ignore[arg-type]
-
-    monkeypatch.setattr("facesearch.search.spread.scan", waiting)
-    first = threading.Thread(target=index.search, args=(VECTORS[:1], 5, 9.0))
-    first.start()
-    assert started.wait(20)
     seen: list[int] = []
 
-    def counting(rows: Iterator[Rows], *arguments: object) -> object:
+    def patched(rows: Iterator[Rows], *arguments: object) -> object:
         blocks = list(rows)
-        seen.append(sum(len(block.counts) for block in blocks))
+        if threading.current_thread() is threading.main_thread():
+            seen.append(sum(len(block.counts) for block in blocks))
+        else:
+            started.set()
+            assert go_on.wait(20)
         return scan(blocks, *arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("facesearch.search.spread.scan", counting)
-    assert index.search(VECTORS[:1], 5, 9.0) == history.nearest(VECTORS[:1], 5, 9.0)
+    monkeypatch.setattr("facesearch.search.spread.scan", patched)
+    first = threading.Thread(target=index.search, args=(VECTORS[:1], 5, 9.0))
+    first.start()
+    try:
+        assert started.wait(20)
+        assert index.search(VECTORS[:1], 5, 9.0) == history.nearest(VECTORS[:1], 5, 9.0)
+    finally:
+        go_on.set()
+        first.join(20)
     assert seen == [500]
-    go_on.set()
-    first.join(20)
     assert not first.is_alive()
 
 
