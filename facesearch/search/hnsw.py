@@ -24,9 +24,9 @@ from facesearch.search.snapshot import Snapshot
 from facesearch.search.tending import GraphTender, View, present
 from facesearch.search.topk import TopK
 
-EXPANSION = 256
+EXPANSION = 512
 """How many faces a graph is asked for at least: more take longer and miss less."""
-GRAPH_FROM = 200_000
+GRAPH_FROM = 500_000
 """Fewer faces are scanned: a scan is as quick, and exact."""
 
 _SCANNED_PER_ASKED = 400  # rows that are scanned while a graph finds one face more
