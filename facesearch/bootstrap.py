@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from facesearch.config import Settings, change_settings, load_settings
+from facesearch.config import EncoderSettings, LimitSettings, Settings, change_settings, load_settings
 from facesearch.databases import open_image_database
 from facesearch.encoders import KINDS, make_encoder
 from facesearch.encoders.calibration import described, fit, with_calibrations
@@ -157,9 +157,9 @@ def quantise_model(settings: Settings, model: str) -> tuple[ModelCard, SelfTest]
     card, file = store.weights(model)
     twin = quantised_card(card)
     store.refuse_second(twin)
-    chosen = {"model": model, "kind": "plain", "detector": "hog", "upsample": 1}
-    encoder = make_encoder(settings.encoder.model_copy(update=chosen), store.directory)
-    crops = [face.crop for photo in _test_photos(settings) for face in encoder.look(photo.image)[0]]
+    chosen = EncoderSettings(model=model, engine=settings.encoder.engine)
+    encoder = make_encoder(chosen, store.directory)
+    crops = [face.crop for photo in _test_photos() for face in encoder.look(photo.image)[0]]
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder) / f"{twin.id}.onnx"
         quantise(file, made, card, np.stack(crops))
@@ -252,17 +252,17 @@ class _Trial:
         self.result: SelfTest
 
     def __call__(self, card: ModelCard, directory: Path) -> None:
-        photos = _test_photos(self._settings)
-        self.result = self_test(card, directory, photos, self._settings.encoder)
+        self.result = self_test(card, directory, _test_photos(), self._settings.encoder)
 
 
-def _test_photos(settings: Settings) -> list[TestPhoto]:
+def _test_photos() -> list[TestPhoto]:
+    """Ours, whatever the service accepts of others."""
     if not TEST_PHOTOS.is_dir():
         raise Unavailable("The test photos are missing: test_images/ belongs beside the package.")
     return [
         TestPhoto(
             None if file.name.startswith("no_face") else file.stem.rpartition("_")[0],
-            AGTImage.open(file.read_bytes(), file.name, settings.limits),
+            AGTImage.open(file.read_bytes(), file.name, LimitSettings()),
         )
         for file in sorted(TEST_PHOTOS.glob("*.jpg"))
     ]

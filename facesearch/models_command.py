@@ -189,13 +189,17 @@ def quantise(model: str) -> None:
 @models.command(short_help="Remove an installed model.")
 @click.argument("model", metavar="ID")
 def remove(model: str) -> None:
-    """Remove the installed model ID from the data folder."""
+    """Remove the installed model ID from the data folder; of those in use, damaged ones alone."""
     from facesearch.bootstrap import model_store  # noqa: PLC0415
 
     settings = load_settings()
     store = model_store(settings)
     card = store.installed().get(model)
-    if model == settings.encoder.model or (card is not None and card.family == settings.encoder.detector):
+    in_use = model == settings.encoder.model or (
+        card is not None and card.family == settings.encoder.detector
+    )
+    # A damaged one is in nobody's use, and has to make room for its own file.
+    if in_use and store.is_whole(model):
         raise Conflict(f"{model} is in use; choose another first: facesearch models use ID")
     store.remove(model)
     click.echo(f"Removed {model}.")

@@ -34,6 +34,9 @@ RECOGNITION = frozenset({"dlib", "arcface"})
 RUNNABLE = frozenset({"dlib", "arcface", "centerface", "yunet"})
 """The families that this version has code for."""
 
+MOST_NUMBERS = 1024
+"""The longest vectors that the database stores."""
+
 UNMEASURED_TOLERANCE = 1.1
 """Where nobody has measured vectors of length 1: their cosine is then 0.395 or more."""
 
@@ -59,9 +62,9 @@ class Input(_Part):
 class Output(_Part):
     """What it gives: vectors compared by cosine are brought to length 1, others divided by `divisor`."""
 
-    dimension: Annotated[int, Field(ge=2, le=4096)]
+    dimension: Annotated[int, Field(ge=2, le=MOST_NUMBERS)]
     metric: Literal["cosine", "euclidean"] = "cosine"
-    divisor: Annotated[float, Field(gt=0)] = 1.0
+    divisor: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
 
 
 class Licence(_Part):

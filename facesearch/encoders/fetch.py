@@ -116,6 +116,8 @@ def _receive(
         if error.code == 416 and start:
             return  # there is no more than what is here; its SHA-256 says whether it is the file
         raise
+    except OSError as error:  # while the server's answer is awaited, some come as they are
+        raise _broken(error) from None
     with opened as answer:
         if start and not _goes_on(answer, start):
             file.truncate(0)
@@ -126,7 +128,7 @@ def _receive(
         if total is not None and total > most:
             raise _too_large(card, most)
         there = start
-        while block := answer.read(_BLOCK):
+        while block := _next(answer):
             there += len(block)
             if there > most:
                 file.truncate(0)
@@ -140,6 +142,19 @@ def _receive(
             raise Unavailable(
                 f"The connection ended after {there:,} of {total:,} bytes; the same command goes on."
             )
+
+
+def _next(answer: Any) -> bytes:
+    try:
+        block: bytes = answer.read(_BLOCK)
+    except OSError as error:
+        raise _broken(error) from None
+    return block
+
+
+def _broken(error: OSError) -> urllib.error.URLError:
+    """The same as an error of the network, which is told apart from one of the disk by its type."""
+    return error if isinstance(error, urllib.error.URLError) else urllib.error.URLError(error)
 
 
 def _goes_on(answer: Any, start: int) -> bool:

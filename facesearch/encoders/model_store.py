@@ -91,6 +91,14 @@ class ModelStore:
             )
         return installed, file
 
+    def is_whole(self, model: str) -> bool:
+        """Say whether a model is installed, and its file that of its card."""
+        try:
+            self.weights(model)
+        except Unavailable:
+            return False
+        return True
+
     def detector_of(self, family: str) -> tuple[ModelCard, Path]:
         """Return the installed detection model of a family; of several, the first by id.
 

@@ -43,6 +43,7 @@ def _tensors(model: Any) -> Iterator[Any]:
     yield from _tensors_of_graph(model.graph)
     for function in model.functions:
         yield from _tensors_of_nodes(function.node)
+        yield from _tensors_of_attributes(function.attribute_proto)
     for training in model.training_info:
         yield from _tensors_of_graph(training.initialization)
         yield from _tensors_of_graph(training.algorithm)
@@ -56,7 +57,12 @@ def _tensors_of_graph(graph: Any) -> Iterator[Any]:
 
 
 def _tensors_of_nodes(nodes: Any) -> Iterator[Any]:
-    for attribute in (attribute for node in nodes for attribute in node.attribute):
+    for node in nodes:
+        yield from _tensors_of_attributes(node.attribute)
+
+
+def _tensors_of_attributes(attributes: Any) -> Iterator[Any]:
+    for attribute in attributes:
         yield attribute.t
         yield from attribute.tensors
         for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):

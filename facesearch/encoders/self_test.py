@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,8 +78,7 @@ def self_test(
 def _try_recognition(
     card: ModelCard, directory: Path, photos: Sequence[TestPhoto], settings: EncoderSettings
 ) -> SelfTest:
-    chosen = {"model": card.id, "kind": "plain", "detector": "hog", "upsample": 1, "look_twice": True}
-    wanted = settings.model_copy(update=chosen)
+    wanted = _alone(settings, model=card.id, kind="plain", detector="hog")
     encoder: ImageEncoder
     if card.family == "dlib":
         encoder = AGTEncoder(wanted, directory)
@@ -111,6 +111,13 @@ def _try_recognition(
             f"one person at most {right.farthest_same:.2f} apart, two at least {right.nearest_other:.2f}",
             f"channels as {given} separate people by {right.margin:.2f}, as {other} by {swapped.margin:.2f}",
         ),
+    )
+
+
+def _alone(settings: EncoderSettings, **chosen: Any) -> EncoderSettings:
+    """Where the networks run is the service's; how it looks for faces says nothing of a model."""
+    return EncoderSettings(
+        engine=settings.engine, execution=settings.execution, threads=settings.threads, **chosen
     )
 
 
@@ -150,7 +157,7 @@ def _try_detection(
     card: ModelCard, directory: Path, photos: Sequence[TestPhoto], settings: EncoderSettings
 ) -> SelfTest:
     finder = FaceFinder(
-        settings.model_copy(update={"detector": card.family, "min_face_px": 0}),
+        _alone(settings, detector=card.family),
         make_engine("dlib", directory),
         ModelStore(directory),
     )

@@ -226,6 +226,16 @@ def test_a_model_in_use_is_not_removed(run: Run, install: Any) -> None:
     assert "in use" in run("remove", "sface", fails=True).output
 
 
+@pytest.mark.parametrize("file", ["model.onnx", "card.json"])
+def test_a_damaged_model_in_use_can_be_put_right(run: Run, install: Any, tmp_path: Path, file: str) -> None:
+    install("sface")
+    run("use", "sface")
+    (tmp_path / "data" / "models" / "installed" / "sface" / file).write_bytes(b"")
+    run("remove", "sface")
+    install("sface")
+    run("use", "sface")
+
+
 def test_a_damaged_model_fails_the_check(run: Run, install: Any, tmp_path: Path) -> None:
     install("sface")
     (tmp_path / "data" / "models" / "installed" / "sface" / "model.onnx").write_bytes(b"")

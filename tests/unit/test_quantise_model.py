@@ -38,6 +38,14 @@ def test_the_twin_is_installed_tested_and_shown_once() -> None:
     assert "installed already" in again.output
 
 
+def test_the_size_of_faces_that_the_service_looks_for_is_of_no_meaning(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("FACESEARCH_ENCODER__MIN_FACE_PX", "10000")
+    monkeypatch.setenv("FACESEARCH_LIMITS__PHOTO_BYTES", "1000")
+    assert quantise_model(load_settings(), "mobilefacenet")[1].dimension == 192
+
+
 @pytest.mark.parametrize(
     ("model", "error"),
     [("dlib", Invalid), ("centerface", Invalid), ("sface", Unavailable), ("nobodys", Unavailable)],

@@ -1,4 +1,5 @@
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,8 @@ def test_a_card_survives_being_written_and_read(tmp_path: Path) -> None:
         ({"template": [[1, 2]] * 4}, "five points"),
         ({"task": "detection"}, "are not for detection"),
         ({"output": {"dimension": 0}}, "output.dimension"),
+        ({"output": {"dimension": 2048}}, "output.dimension"),
+        ({"output": {"dimension": 128, "metric": "euclidean", "divisor": math.inf}}, "output.divisor"),
         ({"colour": "blue"}, "colour"),
     ],
 )

@@ -1,5 +1,7 @@
+import errno
 import fcntl
 import hashlib
+import http.client
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
@@ -146,6 +148,24 @@ def test_a_server_that_falls_silent_is_given_up(
     server.sends_at_most, server.stalls = 300_000, True
     with pytest.raises(Unavailable, match="goes on"):
         fetch(_card(server), tmp_path, trust=trust, timeout_s=0.2)
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.EHOSTUNREACH, "No route to host"), ssl.SSLError(1, "bad record mac")]
+)
+def test_a_connection_that_breaks_is_not_taken_for_a_disk_that_is_full(
+    server: FileServer,
+    trust: ssl.SSLContext,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: OSError,
+) -> None:
+    def breaks(answer: http.client.HTTPResponse, size: int) -> bytes:
+        raise error
+
+    monkeypatch.setattr(http.client.HTTPResponse, "read", breaks)
+    with pytest.raises(Unavailable, match="no connection"):
+        fetch(_card(server), tmp_path, trust=trust)
 
 
 def test_without_a_connection_the_reason_is_said(tmp_path: Path, trust: ssl.SSLContext) -> None:

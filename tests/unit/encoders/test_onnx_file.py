@@ -49,6 +49,10 @@ def _in_a_function(model: Any) -> None:
     point_elsewhere(model.functions.add().node.add().attribute.add().t)
 
 
+def _in_a_functions_default(model: Any) -> None:
+    point_elsewhere(model.functions.add().attribute_proto.add().t)
+
+
 def _in_what_training_needs(model: Any) -> None:
     point_elsewhere(model.training_info.add().initialization.initializer.add())
 
@@ -63,6 +67,7 @@ def _in_what_training_needs(model: Any) -> None:
         _in_sparse_weights,
         _in_a_sparse_attribute,
         _in_a_function,
+        _in_a_functions_default,
         _in_what_training_needs,
     ],
 )

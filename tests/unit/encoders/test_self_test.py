@@ -62,6 +62,17 @@ def test_a_recognition_network_with_its_card_passes(add: Add) -> None:
 
 
 @pytest.mark.weights
+@pytest.mark.parametrize("known", ["mobilefacenet", "centerface"])
+def test_how_the_service_looks_for_faces_is_of_no_meaning(
+    add: Add, photos: list[TestPhoto], tmp_path: Path, known: str
+) -> None:
+    add(mobilefacenet_file() if known == "mobilefacenet" else centerface_file(), known)
+    card = ModelStore(tmp_path / "models").card(known)
+    settings = EncoderSettings(min_face_px=10_000, detect_pixels=10_000)
+    assert self_test(card, tmp_path / "models", photos, settings).ms > 0
+
+
+@pytest.mark.weights
 @pytest.mark.parametrize(
     ("part", "changes", "reason"),
     [
