@@ -173,7 +173,7 @@ def calibrate(model: str, photos: Path) -> None:
 @models.command(short_help="Make a model's 8-bit twin.")
 @click.argument("model", metavar="ID")
 def quantise(model: str) -> None:
-    """Install ID-int8, the 8-bit twin of the recognition network ID: a quarter of the bytes, less accurate.
+    """Install ID-int8, the 8-bit twin of the recognition network ID: a third of the bytes, less accurate.
 
     It is a model of its own, whose vectors are not compared with those of ID. Under the licence of ID.
     """

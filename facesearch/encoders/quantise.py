@@ -45,7 +45,7 @@ def quantised_card(card: ModelCard) -> ModelCard:
 
 
 def quantise(file: Path, out: Path, card: ModelCard, crops: NDArray[np.uint8]) -> None:
-    """Write the 8-bit twin of a network; a quarter of the bytes, some seconds.
+    """Write the 8-bit twin of a network; about a third of the bytes, some seconds.
 
     Args:
         file: the network of floats.

@@ -1,5 +1,6 @@
 """`facesearch models quantise`, on a real network."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,8 @@ def test_the_twin_is_installed_tested_and_shown_once() -> None:
     assert result.exit_code == 0, result.output
     assert "none stated for the weights" in result.output
     assert "dimension       192" in result.output
+    (cosine,) = re.findall(r"cost: cosines of (0\.\d+) and more", result.output)
+    assert 0.8 < float(cosine) < 1
     assert result.output.rstrip().endswith("facesearch models use mobilefacenet-int8")
     twin, file = model_store(load_settings()).weights("mobilefacenet-int8")
     assert twin.licence == model_store(load_settings()).card("mobilefacenet").licence
