@@ -24,12 +24,10 @@ error contains.
 import math
 import zlib
 from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-
-F = TypeVar("F", np.float32, np.float64)
 
 FIRST = 64
 """Coordinates, and bytes per row, of the first stage."""
@@ -44,6 +42,8 @@ FINE = 32
 """A probe that reaches beyond 8 bits is t = FINE a + b, both of 8 bits."""
 
 _STACKED_TERMS = 1 << 18
+_STACKED_ROWS = 4  # as many as 256 dimensions allow
+_SCATTERED_ROWS = 2048
 _LEVELS = 127
 _CLIPPED_SHARE = 0.0005
 _DEVIATIONS = 4.0
@@ -136,8 +136,7 @@ class Encoder:
         if len(sample) < 2:
             return None
         mean = sample.mean(axis=0, dtype=np.float64).astype(np.float32)
-        centred = sample.astype(np.float64) - mean
-        _, axes = np.linalg.eigh(_product(np.ascontiguousarray(centred.T), centred))
+        _, axes = np.linalg.eigh(_scatter(sample, mean))
         widest = np.ascontiguousarray(axes[:, ::-1])
         rotation = (widest / (np.linalg.norm(widest, 2) * (1 + 1e-5))).astype(np.float32)
         unscaled = cls(mean, rotation, 1.0, faces)
@@ -250,14 +249,26 @@ def _rounding(dimension: int) -> float:
     return (dimension + 8) * math.sqrt(dimension) * 2.0**-24 * (1 + 1e-3)
 
 
-def _product(left: NDArray[F], right: NDArray[F]) -> NDArray[F]:
+def _scatter(sample: NDArray[np.float32], mean: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the sum of (x - m) (x - m)', some rows at a time: float64 copies of all take much memory."""
+    total = np.zeros((len(mean), len(mean)))
+    for first in range(0, len(sample), _SCATTERED_ROWS):
+        centred = sample[first : first + _SCATTERED_ROWS].astype(np.float64) - mean
+        total += centred.T @ centred
+    return total
+
+
+def _product(left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return left @ right as a stack of products that OpenBLAS takes for too small for two threads.
 
-    Where the cores are busy, waiting for the last of them takes many times as long as the product.
+    Where the cores are busy, waiting for the last of them takes many times as long as the product. Of very
+    few rows OpenBLAS makes products of a matrix and a vector, in threads all the same: one product is sooner.
     """
-    size = max(1, _STACKED_TERMS // right.size)
+    size = _STACKED_TERMS // right.size
+    if size < _STACKED_ROWS:
+        return left @ right
     stacked = len(left) // size * size
-    products = np.empty((len(left), right.shape[1]), left.dtype)
+    products = np.empty((len(left), right.shape[1]), np.float32)
     np.matmul(
         left[:stacked].reshape(-1, size, left.shape[1]),
         right,

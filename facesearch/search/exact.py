@@ -39,7 +39,7 @@ class ExactIndex(FaceIndex):
         directory: where the copies of this host lie; made where it is missing.
         pool, parallel_from, threads_from, threads: see Spread.
         block_rows: rows per block of a file that is made anew.
-        fit_from: from how many faces on a file gets a first stage.
+        fit_from: from how many faces on a file has codes.
         lock_wait_s: how long to wait for another process that is writing, such as a first build.
     """
 

@@ -2,7 +2,7 @@
 
     0       magic, format version, length and checksum of the header text, the text (JSON)
     4096    the published word: how many rows there are, with a check of its own
-    8192    the first stage's encoder, where the header states its length, to a multiple of 4096
+    8192    what made the codes, where the header states its length, to a multiple of 4096
     then    blocks of `block_rows` rows each: a seal, then one array per column, to a multiple of 4096
 
 A row belongs to one entry of the database's history, in the order of the change numbers, and is never

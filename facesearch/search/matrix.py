@@ -6,7 +6,7 @@ moment leaves rows that are not published, and the next writer puts the same one
 power cut, when pages reach the disk in any order, the checksums tell.
 
 A file that cannot be used is replaced by an empty one under the same name, and one that has many rows
-without use, or has outgrown its first stage, by a copy of its faces; whoever has the older one mapped
+without use, or has outgrown its codes, by a copy of its faces; whoever has the older one mapped
 goes on reading it, and finds the newer at its next look.
 """
 
@@ -39,7 +39,7 @@ from facesearch.search.snapshot import MappedFile, Snapshot, gathered
 
 _GROWTH = 8  # a file that is full grows by this part of its size, and by one block at least
 _NEW = ".new"
-_REFIT_GROWTH = 4  # times as many faces as when the first stage was fitted
+_REFIT_GROWTH = 4  # times as many faces as the codes were fitted for
 _SPARE_ROWS = 16_384  # so many rows without use, and a quarter of the faces, are worth no copy
 _KEPT_REMOVALS = 64
 _COPIED_ROWS = 4096
@@ -52,7 +52,7 @@ class SharedMatrix:
     processes of the host agree on. Not to be carried over a fork: a child makes its own.
 
     Args:
-        fit_from: how many faces a file must have for a first stage.
+        fit_from: how many faces a file must have for codes.
     """
 
     def __init__(
@@ -146,7 +146,7 @@ class SharedMatrix:
         vectors: NDArray[np.float32],
         persons: int | Sequence[int] | NDArray[np.int64] = 0,
     ) -> NDArray[np.void]:
-        """Return packed records with squared norms, first stage and checks, as the file has them.
+        """Return packed records with squared norms, codes and checks, as the file has them.
 
         Args:
             vectors: float32 (n, dimension).

@@ -130,7 +130,7 @@ class MappedFile:
         try:
             return Encoder.from_bytes(self._map[BLOCKS_AT : BLOCKS_AT + length])
         except ValueError:
-            raise Damaged("the first stage's encoder is not as it was written") from None
+            raise Damaged("the encoder of its codes is not as it was written") from None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -103,6 +105,17 @@ def test_values_that_are_not_finite_do_not_spoil_the_fit() -> None:
     rows[1::10, 3] = np.inf
     encoder = fitted(rows)
     assert np.count_nonzero(encoder.encode_rows(rows).half == ALWAYS) < 220
+
+
+def test_a_fit_holds_few_copies_of_its_sample() -> None:
+    rows = gallery(20_000, 64, 13)
+    tracemalloc.start()
+    try:
+        fitted(rows)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 4 * rows.nbytes
 
 
 def test_an_encoder_is_read_as_it_was_written() -> None:
