@@ -20,7 +20,7 @@ from facesearch.search.layout import BLOCK_ROWS, Damaged
 from facesearch.search.locking import exclusive_lock, probe_writable
 from facesearch.search.matrix import SharedMatrix
 from facesearch.search.snapshot import Snapshot
-from facesearch.search.spread import Spread
+from facesearch.search.spread import Query, Spread
 
 MAX_K = 1000
 NEVER = 1 << 62
@@ -136,18 +136,18 @@ class ExactIndex(FaceIndex):
         probes = np.ascontiguousarray(embeddings, np.float32)
         if probes.ndim != 2 or probes.shape[1] != self._dimension:
             raise ModelMismatch(f"Probes need vectors of {self._dimension} numbers.")
-        snapshot = self._held or self._open_lazily()
+        snapshot = self.snapshot()
         if snapshot is None or not len(probes):
             return [[] for _ in probes]
         if snapshot.file.is_cut(snapshot.count):
             raise Unavailable("The search index is being built anew.")
         wanted = snapshot.counts if only is None else snapshot.wanted(only)
-        found = self._spread.scan(self._matrix.path, snapshot, probes, k, tolerance, wanted)
+        found = self._spread.scan(self._matrix.path, snapshot, Query(probes, k, tolerance, wanted))
         return [[Match(face_id, distance) for distance, face_id in pairs] for pairs in found]
 
     def count(self) -> int:
         """How many faces the copy held at the last catch-up."""
-        snapshot = self._held or self._open_lazily()
+        snapshot = self.snapshot()
         return snapshot.faces if snapshot else 0
 
     def ping(self) -> None:

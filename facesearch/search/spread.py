@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,25 @@ _RUNNABLE = Path("/proc/loadavg")  # its fourth field counts what runs or waits 
 Found = list[list[tuple[float, int]]]
 
 _log = logging.getLogger(__name__)
+
+
+class Query(NamedTuple):
+    """What one search looks for.
+
+    Args:
+        probes: float32 (m, d).
+        wanted: bool (rows,), which rows of the snapshot may be found.
+    """
+
+    probes: NDArray[np.float32]
+    k: int
+    tolerance: float
+    wanted: NDArray[np.bool_]
+
+    def scanned(self, snapshot: Snapshot, first: int, last: int) -> Found:
+        """Scan the rows first to last, the latter excluded."""
+        rows = snapshot.rows(first, last, self.wanted[first:last])
+        return scan(rows, self.probes, self.k, self.tolerance, snapshot.file.encoder)
 
 
 class Spread:
@@ -51,33 +71,24 @@ class Spread:
         self._taken = threading.Lock()
         self._executor: ThreadPoolExecutor | None = None
 
-    def scan(
-        self,
-        path: Path,
-        snapshot: Snapshot,
-        probes: NDArray[np.float32],
-        k: int,
-        tolerance: float,
-        wanted: NDArray[np.bool_],
-    ) -> Found:
+    def scan(self, path: Path, snapshot: Snapshot, query: Query) -> Found:
         """Return as `scan.scan` does for all rows of a snapshot.
 
         Args:
             path: the snapshot's file.
-            wanted: bool (rows,), which may be found.
         """
         if snapshot.count >= self.parallel_from and self.pool.processes > 1:
             try:
-                return self._in_processes(path, snapshot, probes, k, tolerance, wanted)
+                return self._in_processes(path, snapshot, query)
             except Unavailable as error:
                 _log.warning("A search ran in one process instead of the pool's: %s", error.message)
         large = snapshot.count >= self.threads_from and self.threads > 1
         if large and _has_idle_cores(self.threads - 1) and self._taken.acquire(blocking=False):
             try:
-                return self._in_threads(snapshot, probes, k, tolerance, wanted)
+                return self._in_threads(snapshot, query)
             finally:
                 self._taken.release()
-        return scan(snapshot.rows(0, snapshot.count, wanted), probes, k, tolerance, snapshot.file.encoder)
+        return query.scanned(snapshot, 0, snapshot.count)
 
     def close(self) -> None:
         """End the threads; a search that still runs is waited for."""
@@ -86,41 +97,22 @@ class Spread:
                 self._executor.shutdown()
                 self._executor = None
 
-    def _in_threads(
-        self,
-        snapshot: Snapshot,
-        probes: NDArray[np.float32],
-        k: int,
-        tolerance: float,
-        wanted: NDArray[np.bool_],
-    ) -> Found:
+    def _in_threads(self, snapshot: Snapshot, query: Query) -> Found:
         if self._executor is None:
             self._executor = ThreadPoolExecutor(self.threads - 1, "search")
-
-        def part(first: int, last: int) -> Found:
-            rows = snapshot.rows(first, last, wanted[first:last])
-            return scan(rows, probes, k, tolerance, snapshot.file.encoder)
-
         (own, *others) = _cuts(snapshot.count, self.threads)
-        begun = [self._executor.submit(part, *cut) for cut in others]
-        return _merged([part(*own), *(future.result() for future in begun)], len(probes), k)
+        begun = [self._executor.submit(query.scanned, snapshot, *cut) for cut in others]
+        return _merged([query.scanned(snapshot, *own), *(future.result() for future in begun)], query)
 
-    def _in_processes(
-        self,
-        path: Path,
-        snapshot: Snapshot,
-        probes: NDArray[np.float32],
-        k: int,
-        tolerance: float,
-        wanted: NDArray[np.bool_],
-    ) -> Found:
+    def _in_processes(self, path: Path, snapshot: Snapshot, query: Query) -> Found:
         generation = snapshot.file.header.generation
+        probes, k, tolerance, wanted = query
         slices = [
             Slice(path, generation, first, last, probes, k, tolerance, np.packbits(wanted[first:last]))
             for first, last in _cuts(snapshot.count, self.pool.processes)
         ]
         outcomes: Iterable[Outcome[Found]] = self.pool.map(scan_slice, slices)
-        return _merged([outcome.unwrap() for outcome in outcomes], len(probes), k)
+        return _merged([outcome.unwrap() for outcome in outcomes], query)
 
 
 def _has_idle_cores(wanted: int) -> bool:
@@ -137,8 +129,8 @@ def _cuts(count: int, parts: int) -> list[tuple[int, int]]:
     return [(first, last) for first, last in pairwise(bounds) if first < last]
 
 
-def _merged(slices: Iterable[Found], probes: int, k: int) -> Found:
-    heaps = [TopK(k) for _ in range(probes)]
+def _merged(slices: Iterable[Found], query: Query) -> Found:
+    heaps = [TopK(query.k) for _ in query.probes]
     for found in slices:
         for heap, pairs in zip(heaps, found, strict=True):
             heap.merge(pairs)
