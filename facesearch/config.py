@@ -27,12 +27,16 @@ class _Section(BaseModel):
 
 
 class ServerSettings(_Section):
-    """Where the service listens, with how many processes, and how many requests each works on."""
+    """Where the service listens, with how many processes, and how many requests each works on.
+
+    A process works on `threads` requests at a time; others wait, `requests_in_flight` in all at most.
+    """
 
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     workers: Annotated[int, Field(ge=1, le=256)] = 2
     threads: Annotated[int, Field(ge=1, le=256)] = 4
+    requests_in_flight: Annotated[int, Field(ge=1, le=10_000)] = 64
 
 
 class DatabaseSettings(_Section):
@@ -105,15 +109,38 @@ class SearchSettings(_Section):
 
 
 class WorkerSettings(_Section):
-    """The pool: processes per server process (0: one per core), a cap per host, time for one photo."""
+    """The pool: processes per server process (0: one per core), a cap per host, time for one photo.
+
+    A process that has grown beyond `memory_bytes` is replaced between two photos.
+    """
 
     processes: Annotated[int, Field(ge=0, le=256)] = 8
     processes_per_host: Annotated[int, Field(ge=1, le=1024)] = 8
     task_timeout_s: Annotated[float, Field(gt=0, le=3600)] = 60.0
+    memory_bytes: Annotated[int, Field(ge=64 * 1024**2)] = 1024**3
+
+
+class IntakeSettings(_Section):
+    """How archives become faces: jobs that a host works on at the same time, and how many more may wait.
+
+    A job belongs to the process that renews its lease of `lease_s`; where that ends, another takes it over.
+    A job that is over is forgotten after `keep_days`. `old_routes_skip_duplicates`: whether /add_face/ and
+    /add_faces_in_bulk/ leave out a photo whose bytes are stored already, as /v1/imports does.
+    """
+
+    imports_at_once: Annotated[int, Field(ge=1, le=64)] = 2
+    imports_queued: Annotated[int, Field(ge=0, le=100_000)] = 100
+    lease_s: Annotated[float, Field(ge=1, le=600)] = 15.0
+    keep_days: Annotated[float, Field(gt=0, le=3650)] = 30.0
+    old_routes_skip_duplicates: bool = False
 
 
 class LimitSettings(_Section):
-    """What is accepted at most: bytes as sent, pixels and the longer side as decoded."""
+    """What is accepted at most: bytes as sent, pixels and the longer side as decoded.
+
+    `zip_ratio` is how many times larger than the zip its files may be; archives inside an archive are not
+    opened, which `zip_nesting` says.
+    """
 
     photo_bytes: Annotated[int, Field(ge=1)] = 25 * 1024**2
     photo_pixels: Annotated[int, Field(ge=1)] = 64_000_000
@@ -121,6 +148,8 @@ class LimitSettings(_Section):
     zip_bytes: Annotated[int, Field(ge=1)] = 2 * 1024**3
     zip_entries: Annotated[int, Field(ge=1)] = 100_000
     zip_expanded_bytes: Annotated[int, Field(ge=1)] = 8 * 1024**3
+    zip_ratio: Annotated[float, Field(ge=1)] = 200.0
+    zip_nesting: Literal[0] = 0
 
 
 class Settings(_Section):
@@ -133,6 +162,7 @@ class Settings(_Section):
     quality: QualitySettings = QualitySettings()
     search: SearchSettings = SearchSettings()
     workers: WorkerSettings = WorkerSettings()
+    intake: IntakeSettings = IntakeSettings()
     limits: LimitSettings = LimitSettings()
 
 

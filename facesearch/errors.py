@@ -11,15 +11,23 @@ FacesearchError
 │   ├── BrokenArchive
 │   ├── TooLarge
 │   ├── NoFaceFound
-│   └── FaceRefused
+│   ├── SeveralFaces
+│   ├── FaceRefused
+│   └── KeyReused
 ├── NotAllowed           the sender may not do this
 ├── NotFound             there is no such thing
-│   └── FaceNotFound
+│   ├── FaceNotFound
+│   └── JobNotFound
 ├── Conflict             it contradicts what is stored
 │   ├── ForeignTable
-│   └── ModelMismatch
+│   ├── ModelMismatch
+│   ├── JobOver
+│   └── LeaseLost
 └── Unavailable          not now; the same request may succeed later
     ├── DatabaseUnavailable
+    ├── StorageFull
+    ├── Busy
+    ├── QueueFull
     ├── WorkerDied
     ├── TaskTimedOut
     └── TaskFailed
@@ -101,10 +109,22 @@ class NoFaceFound(Invalid):
     code = "no_face_found"
 
 
+class SeveralFaces(Invalid):
+    """The photo has several faces, and a single one was asked for."""
+
+    code = "several_faces"
+
+
 class FaceRefused(Invalid):
     """The face's picture is not good enough."""
 
     code = "face_refused"
+
+
+class KeyReused(Invalid):
+    """This Idempotency-Key has been used for another request."""
+
+    code = "key_reused"
 
 
 class NotAllowed(FacesearchError):
@@ -125,6 +145,12 @@ class FaceNotFound(NotFound):
     code = "face_not_found"
 
 
+class JobNotFound(NotFound):
+    """There is no job with this id."""
+
+    code = "job_not_found"
+
+
 class Conflict(FacesearchError):
     """The request contradicts what is stored."""
 
@@ -143,6 +169,18 @@ class ModelMismatch(Conflict):
     code = "model_mismatch"
 
 
+class JobOver(Conflict):
+    """The job is over and cannot be cancelled any more."""
+
+    code = "job_over"
+
+
+class LeaseLost(Conflict):
+    """The job was cancelled, or another process has taken it over."""
+
+    code = "lease_lost"
+
+
 class Unavailable(FacesearchError):
     """The service cannot do this right now."""
 
@@ -153,6 +191,24 @@ class DatabaseUnavailable(Unavailable):
     """The database cannot be reached right now."""
 
     code = "database_unavailable"
+
+
+class StorageFull(Unavailable):
+    """There is no room left on the service's disk."""
+
+    code = "storage_full"
+
+
+class Busy(Unavailable):
+    """The service is working on as many requests as it may."""
+
+    code = "busy"
+
+
+class QueueFull(Unavailable):
+    """As many imports are waiting as may."""
+
+    code = "queue_full"
 
 
 class WorkerDied(Unavailable):

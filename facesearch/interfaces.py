@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from facesearch.errors import FacesearchError
 from facesearch.records import (
     AddedFace,
     AlignedFace,
@@ -23,9 +24,16 @@ from facesearch.records import (
     Face,
     FaceChanges,
     FaceFilter,
+    FileReport,
+    FirstAnswer,
+    ImportOptions,
+    Job,
     Match,
     NewFace,
+    NewJob,
+    Once,
     Outcome,
+    Page,
     PhotoInfo,
     SearchResult,
     StoredFace,
@@ -200,6 +208,20 @@ class ImageDatabase(ABC):
         """The UUID that was drawn when the tables were made."""
 
     @abstractmethod
+    def transaction(self) -> AbstractContextManager[None]:
+        """Join this thread's calls into one transaction, as DatabaseCRUD.transaction does.
+
+        Calls of the JobStore of the same database take part in it.
+        """
+
+    @abstractmethod
+    def alone(self) -> AbstractContextManager[None]:
+        """A transaction, begun here, beside which no other thread, process or host changes faces.
+
+        What is read in it is the newest that was committed, and stays so until its end.
+        """
+
+    @abstractmethod
     def gallery_model(self) -> str | None:
         """The model id that the gallery got with its first face, None while it has had none."""
 
@@ -223,6 +245,10 @@ class ImageDatabase(ABC):
         """Return the stored faces among `ids`; unknown ids are left out."""
 
     @abstractmethod
+    def faces_of_photos(self, sha256s: Sequence[bytes]) -> dict[bytes, int]:
+        """Return, for each of these photos of which faces are stored, the lowest of their ids."""
+
+    @abstractmethod
     def newest_change(self) -> int:
         """The number of the newest committed change, 0 where there is none."""
 
@@ -241,6 +267,107 @@ class ImageDatabase(ABC):
     @abstractmethod
     def close(self) -> None:
         """Close all connections; the object is not used afterwards."""
+
+
+class JobStore(ABC):
+    """Jobs, a report for each of their files, and the first answers to requests that may be repeated.
+
+    Lies in the database of the faces: what is written here inside `ImageDatabase.transaction()` or `alone()`
+    becomes true together with the faces, or not at all. Threads and errors as for ImageDatabase.
+
+    A running job belongs to an owner until its lease ends. Whoever takes it over ends the other's right to
+    write: `keep`, `report`, `finish` and `release` of anybody but the owner of a running job raise LeaseLost.
+    """
+
+    @abstractmethod
+    def add(self, job: NewJob) -> Job:
+        """Queue a job."""
+
+    @abstractmethod
+    def get(self, job_id: str) -> Job:
+        """Return a job.
+
+        Raises:
+            JobNotFound: there is none of this id.
+        """
+
+    @abstractmethod
+    def jobs(self, limit: int, before: int | None = None) -> Page[Job]:
+        """Return jobs, the newest first, those whose number is below `before`."""
+
+    @abstractmethod
+    def queued(self, place: str) -> int:
+        """How many jobs of a place wait for somebody to begin with them."""
+
+    @abstractmethod
+    def claim(self, place: str, owner: str, lease_s: float, at_once: int) -> Job | None:
+        """Take a job of a place that is queued, or running under a lease that has ended.
+
+        Those that somebody waits for come first, then the oldest. None where there is none, or where
+        `at_once` jobs of the place are running under leases that hold. However many ask at the same time,
+        a job goes to one of them. Asking in vain writes nothing.
+        """
+
+    @abstractmethod
+    def keep(self, job_id: str, owner: str, lease_s: float) -> None:
+        """Renew a lease, also one that has ended, unless somebody else has taken the job over."""
+
+    @abstractmethod
+    def report(
+        self, job_id: str, owner: str, files: Mapping[int, FileReport], total: int, worked_s: float
+    ) -> None:
+        """Write the reports of files by their position, and add them to the job's counts.
+
+        Args:
+            total: how many files the job has in all, as is known by now.
+            worked_s: for how long the job was at work since the last call.
+        """
+
+    @abstractmethod
+    def reported(self, job_id: str) -> frozenset[int]:
+        """The positions of the files that have their report."""
+
+    @abstractmethod
+    def finish(self, job_id: str, owner: str, state: str, error: FacesearchError | None = None) -> None:
+        """End a running job as `done` or `failed`."""
+
+    @abstractmethod
+    def release(self, job_id: str, owner: str) -> None:
+        """Put a running job back into the queue, for anybody to go on with."""
+
+    @abstractmethod
+    def cancel(self, job_id: str) -> Job:
+        """Cancel a job that is not over; return it. A job that was cancelled before is returned as it is.
+
+        Raises:
+            JobNotFound, JobOver
+        """
+
+    @abstractmethod
+    def files(
+        self, job_id: str, limit: int, after: int | None = None, status: str | None = None
+    ) -> Page[FileReport]:
+        """Return reports in the order of positions, of those above `after`, of one status where one is given.
+
+        Raises:
+            JobNotFound
+        """
+
+    @abstractmethod
+    def first_answer(self, key: str) -> FirstAnswer | None:
+        """Return what the first request under a key came to; None where there was none within 24 hours."""
+
+    @abstractmethod
+    def add_answer(self, once: Once, content: str) -> None:
+        """Note what a request came to.
+
+        Raises:
+            Conflict: there is an answer under this key; the transaction around can only be rolled back.
+        """
+
+    @abstractmethod
+    def prune(self, keep_days: float) -> list[str]:
+        """Forget answers of more than 24 hours ago, and jobs that were over for so many days; their ids."""
 
 
 class FaceIndex(ABC):
@@ -318,12 +445,76 @@ class WorkerPool(ABC):
         """End the children within a few seconds; waiting calls get Unavailable."""
 
 
+class Imports(ABC):
+    """Archives on their way into the gallery, as jobs that outlive the process that took them.
+
+    Lives as long as its process. Any thread may call it. Every method but `new_file` raises
+    DatabaseUnavailable where the database is away.
+    """
+
+    @abstractmethod
+    def new_file(self) -> BinaryIO:
+        """Return an empty file, open for reading and writing, on the disk that archives wait on.
+
+        It has no name, and is gone once it is closed or its process ends, unless a job has taken it over.
+
+        Raises:
+            StorageFull: it cannot be made. Writing to it raises an OSError where there is no room left.
+        """
+
+    @abstractmethod
+    def start(
+        self, archive: BinaryIO, file_name: str, options: ImportOptions, once: Once | None = None
+    ) -> Job:
+        """Check an archive and queue a job for it, which is safe once this returns.
+
+        Under a key that was used before, return the job of that time.
+
+        Args:
+            archive: a zip in a file of `new_file`, or any seekable binary file, which is copied.
+            file_name: the name that the client gave; never opened.
+
+        Raises:
+            NotAnArchive, BrokenArchive, TooLarge: the archive cannot be used.
+            QueueFull: as many jobs wait as may.
+            StorageFull: there is no room for it.
+            KeyReused: the key was used for something else.
+        """
+
+    @abstractmethod
+    def get(self, job_id: str) -> Job:
+        """Return a job, or raise JobNotFound."""
+
+    @abstractmethod
+    def wait(self, job_id: str, limit_s: float) -> Job:
+        """Return a job once it is over, or as it stands after `limit_s`; or raise JobNotFound."""
+
+    @abstractmethod
+    def jobs(self, limit: int, before: int | None = None) -> Page[Job]:
+        """Return at most `limit` jobs, the newest first, those whose number is below `before`."""
+
+    @abstractmethod
+    def files(
+        self, job_id: str, limit: int, after: int | None = None, status: str | None = None
+    ) -> Page[FileReport]:
+        """Return at most `limit` reports of a job in the archive's order; or raise JobNotFound."""
+
+    @abstractmethod
+    def cancel(self, job_id: str) -> Job:
+        """Cancel a job; what it has stored stays. Raises JobNotFound, or JobOver where it has ended."""
+
+
 class API(ABC):
     """What the service does, free of HTTP: a database and an encoder behind four verbs.
 
     Lives as long as its process. Any thread may call it. Every method raises an error of
     `facesearch.errors`, and, unless it says otherwise, DatabaseUnavailable where the database is away.
     """
+
+    @property
+    @abstractmethod
+    def imports(self) -> Imports:
+        """Archives on their way into the gallery."""
 
     @abstractmethod
     def search_faces(
@@ -350,11 +541,17 @@ class API(ABC):
         """
 
     @abstractmethod
-    def add_face(self, photo: bytes, file_name: str, wanted: Wanted = ANY_FACE) -> AddedFace:
+    def add_face(
+        self, photo: bytes, file_name: str, wanted: Wanted = ANY_FACE, once: Once | None = None
+    ) -> AddedFace:
         """Store the largest face of a photo.
+
+        Under a key that was used before, store nothing and return what was stored then. An error is not
+        remembered: the request is worked on again.
 
         Raises:
             NoFaceFound: the photo has none.
+            KeyReused: the key was used for something else.
             FaceRefused: its quality is below the limits of the configuration.
         """
 
@@ -368,10 +565,14 @@ class API(ABC):
 
     @abstractmethod
     def add_faces_in_bulk(self, archive: BinaryIO) -> BulkReport:
-        """Store the largest face of every photo in a zip.
+        """Store the largest face of every photo in a zip: the job of `imports`, waited for.
 
         Args:
             archive: a seekable binary file.
+
+        Raises:
+            NotAnArchive, BrokenArchive, TooLarge: nothing was stored.
+            LeaseLost: the job was cancelled.
         """
 
     @abstractmethod
@@ -384,7 +585,10 @@ class API(ABC):
 
     @abstractmethod
     def open(self) -> None:
-        """Prepare the database where it can be reached; called once, before the first request."""
+        """Prepare the database where it can be reached, and begin to work on jobs.
+
+        Called once, before the first request.
+        """
 
     @abstractmethod
     def close(self) -> None:

@@ -5,7 +5,7 @@ float32 arrays. Records hold no connection and no file, and may be shared betwee
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Generic, TypeVar
 
@@ -170,12 +170,19 @@ class EncodedPhoto:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NewFace:
-    """A face on its way into the database."""
+    """A face on its way into the database.
+
+    `photo_sha256` is the digest of the photo's bytes, by which the same photo is known again. `external_id`
+    and `metadata` are what an importer's list says of it.
+    """
 
     person_name: str
     version: str
     photo: PhotoInfo
     face: Face
+    photo_sha256: bytes | None = None
+    external_id: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +201,8 @@ class StoredFace:
     dimension: int
     added_at: datetime
     quality: Quality | None = None
+    external_id: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -378,20 +387,38 @@ class SearchResult:
 
 @dataclass(frozen=True, slots=True)
 class AddedFace:
-    """The outcome of one enrolment."""
+    """The outcome of one enrolment.
+
+    `duplicate_of` is the first face that was stored of the same photo's bytes, None where there was none;
+    `id` is that face where it was not stored again.
+    """
 
     id: int
     person_name: str
     box: Box
     faces_found: int
     quality: Quality | None = None
+    duplicate_of: int | None = None
+
+
+FILE_STATUSES = ("inserted", "no_face", "duplicate", "failed", "skipped")
+
+
+@dataclass(frozen=True, slots=True)
+class ReportedFace:
+    """A face that an import stored, or, without an id, one for which it refused the photo."""
+
+    box: Box
+    id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class FileReport:
-    """What became of one entry of a zip.
+    """What became of one file of an import.
 
-    `status` is one of inserted, no_face, failed, skipped; `reason` is a sentence for all but the first.
+    `status` is one of FILE_STATUSES; `reason` is a sentence for all but the first. `id` is the first of
+    `faces`, or the face that was stored before of a duplicate. `duplicate_of` is the first face that was
+    stored of the same photo's bytes.
     """
 
     path: str
@@ -399,6 +426,8 @@ class FileReport:
     id: int | None = None
     person_name: str | None = None
     reason: str | None = None
+    faces: tuple[ReportedFace, ...] = ()
+    duplicate_of: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -410,10 +439,112 @@ class BulkReport:
     @property
     def counts(self) -> Mapping[str, int]:
         """How many files ended in each status."""
-        totals = {"inserted": 0, "no_face": 0, "failed": 0, "skipped": 0}
+        totals = dict.fromkeys(FILE_STATUSES, 0)
         for report in self.files:
             totals[report.status] += 1
         return totals
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[R]):
+    """A part of a list; `next` is what to ask the following part with, None at the end."""
+
+    items: tuple[R, ...]
+    next: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ImportOptions:
+    """How the photos of an import are enrolled.
+
+    Args:
+        faces: `largest` of each photo, `all` of them, or `single`: photos with several are refused.
+        skip_duplicates: whether photos whose bytes are stored already are left out.
+        waited_for: whether somebody waits for the end; such jobs go first.
+    """
+
+    faces: str = "largest"
+    skip_duplicates: bool = True
+    waited_for: bool = False
+
+
+QUEUED, RUNNING, DONE, FAILED, CANCELLED = "queued", "running", "done", "failed", "cancelled"
+JOB_STATES = (QUEUED, RUNNING, DONE, FAILED, CANCELLED)
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """An import that is about to be queued; `place` is the data folder whose processes may work on it."""
+
+    id: str
+    place: str
+    file_name: str
+    options: ImportOptions
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """An import as the database knows it. Times are in UTC.
+
+    `number` grows in the order of arrival. `counts` holds how many files ended in each of FILE_STATUSES;
+    `worked_s` is for how long a process was at work on it. `error_code` and `error` say why it failed.
+    """
+
+    id: str
+    number: int
+    file_name: str
+    options: ImportOptions
+    state: str
+    total: int
+    counts: Mapping[str, int]
+    worked_s: float
+    created_at: datetime
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    error_code: str | None = None
+    error: str | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more will become of it."""
+        return self.state not in (QUEUED, RUNNING)
+
+    @property
+    def done(self) -> int:
+        """How many files have their report."""
+        return sum(self.counts.values())
+
+    @property
+    def rate(self) -> float | None:
+        """Files per second of work, None before the first."""
+        return self.done / self.worked_s if self.worked_s > 0 and self.done else None
+
+    @property
+    def left_s(self) -> float | None:
+        """How much longer it may take at that rate, None where that is not known or it is over."""
+        return None if self.is_over or not self.rate else (self.total - self.done) / self.rate
+
+
+@dataclass(frozen=True, slots=True)
+class Once:
+    """A request that may be repeated and shall be carried out once.
+
+    Args:
+        key: what the client calls it.
+        fingerprint: a digest of what was asked; another one under the same key is an error.
+    """
+
+    key: str
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class FirstAnswer:
+    """What the first request under a key came to, as JSON text."""
+
+    fingerprint: str
+    content: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ PORTS = [
     if ABC in port.__bases__ and port.__module__ == interfaces.__name__
 ]
 LONGEST = 330
-LONGER = {"facesearch/interfaces.py": 420, "facesearch/records.py": 450}  # every port, and every value
+LONGER = {"facesearch/interfaces.py": 600, "facesearch/records.py": 600}  # every port, and every value
 HALF = 170
 
 
@@ -50,6 +50,8 @@ def test_every_port_stands_on_one_page() -> None:
         "Image",
         "ImageDatabase",
         "ImageEncoder",
+        "Imports",
+        "JobStore",
         "WorkerPool",
     }
 
