@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from facesearch.config import EncoderSettings, LimitSettings, Settings, change_settings, load_settings
-from facesearch.databases import open_image_database
+from facesearch.databases import open_image_database, open_job_store
 from facesearch.encoders import KINDS, make_encoder
 from facesearch.encoders.calibration import described, fit, with_calibrations
 from facesearch.encoders.cards import ALL_KINDS, ModelCard
@@ -74,10 +74,13 @@ def build_api(settings: Settings) -> API:
         encoder,
         index,
         pool,
+        jobs=open_job_store(database),
+        imports_folder=settings.data_dir / "imports",
         open_image=open_image,
         encode_photos=EncodePhotos(open_image, make_encoder, (settings.encoder, models)),
         limits=settings.limits,
         quality=settings.quality,
+        intake=settings.intake,
         answers_stale=settings.search.when_database_away == "stale",
     )
 

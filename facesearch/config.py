@@ -129,7 +129,7 @@ class IntakeSettings(_Section):
     """
 
     imports_at_once: Annotated[int, Field(ge=1, le=64)] = 2
-    imports_queued: Annotated[int, Field(ge=0, le=100_000)] = 100
+    imports_queued: Annotated[int, Field(ge=1, le=100_000)] = 100
     lease_s: Annotated[float, Field(ge=1, le=600)] = 15.0
     keep_days: Annotated[float, Field(gt=0, le=3650)] = 30.0
     old_routes_skip_duplicates: bool = False

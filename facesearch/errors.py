@@ -227,3 +227,13 @@ class TaskFailed(Unavailable):
     """The work failed for a reason that the server's log explains."""
 
     code = "task_failed"
+
+
+def error_of(code: str, message: str | None = None) -> FacesearchError:
+    """Return the error of a code, such as one that was written down; of an unknown one a plain error."""
+    kinds = [FacesearchError]
+    for kind in kinds:
+        if kind.code == code:
+            return kind(message)
+        kinds += kind.__subclasses__()
+    return FacesearchError(message)

@@ -488,7 +488,8 @@ class Job:
     """An import as the database knows it. Times are in UTC.
 
     `number` grows in the order of arrival. `counts` holds how many files ended in each of FILE_STATUSES;
-    `worked_s` is for how long a process was at work on it. `error_code` and `error` say why it failed.
+    `worked_s` is for how long a process was at work on it. `attempts` is how often it was claimed since its
+    last report. `error_code` and `error` say why it failed.
     """
 
     id: str
@@ -502,6 +503,7 @@ class Job:
     created_at: datetime
     started_at: datetime | None = None
     finished_at: datetime | None = None
+    attempts: int = 0
     error_code: str | None = None
     error: str | None = None
 

@@ -1,34 +1,62 @@
 """AGTAPI: the service's verbs, composed of a database and an encoder."""
 
+import hashlib
 import logging
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import replace
 from itertools import islice
+from pathlib import Path
 from typing import BinaryIO
 
-from facesearch.config import LimitSettings, QualitySettings
-from facesearch.errors import DatabaseUnavailable, FaceNotFound, InvalidParameter, ModelMismatch
-from facesearch.interfaces import ANY_FACE, API, FaceIndex, Image, ImageDatabase, ImageEncoder, WorkerPool
+from facesearch.config import IntakeSettings, LimitSettings, QualitySettings
+from facesearch.errors import (
+    DatabaseUnavailable,
+    FaceNotFound,
+    InvalidParameter,
+    LeaseLost,
+    ModelMismatch,
+    error_of,
+)
+from facesearch.interfaces import (
+    ANY_FACE,
+    API,
+    FaceIndex,
+    Image,
+    ImageDatabase,
+    ImageEncoder,
+    JobStore,
+    WorkerPool,
+)
 from facesearch.records import (
+    CANCELLED,
     AddedFace,
     AutoTolerance,
     BulkReport,
+    FileReport,
+    ImportOptions,
     NewFace,
+    Once,
     SearchResult,
     StoredFace,
     Wanted,
 )
 from facesearch.service.auto_tolerance import check_rate, tolerance_of
 from facesearch.service.encode import EncodePhotos
-from facesearch.service.enrol import BulkEnrolment, new_face
+from facesearch.service.enrol import Naming, new_faces
+from facesearch.service.first_answers import FirstAnswers, face_as_json, face_from_json
 from facesearch.service.gallery import Gallery
+from facesearch.service.import_jobs import ImportJobs
+from facesearch.service.import_run import Enrolment
 from facesearch.service.lookup import Lookup
 from facesearch.service.names import base_name
 
 LARGEST_K = 1000
 LARGEST_TOLERANCE = 2.0
 IMPORTED_PER_TRANSACTION = 2_000
+# How long a bulk waits for a database that is away; its job goes on whenever that is back.
+OUTAGE_S = 60.0
+REPORTS_A_PAGE = 10_000
 
 _log = logging.getLogger(__name__)
 
@@ -42,9 +70,12 @@ class AGTAPI(API):
             keeps the model of its first face.
         index: the searchable copy of the database, of the encoder's model.
         pool: encodes the photos of a bulk side by side.
+        jobs: in the same database.
+        imports_folder: where archives wait for their jobs; processes that share it share the work.
         open_image: decodes the bytes of a photo within limits.
         encode_photos: decodes photos and encodes the largest face of each, in the pool.
         limits: what an archive may hold.
+        intake: how imports are worked on, and what the old routes do with a photo that is stored already.
         quality: what a face's picture must have to be enrolled.
         answers_stale: whether searches are answered from the copy while the database is away.
     """
@@ -56,10 +87,13 @@ class AGTAPI(API):
         index: FaceIndex,
         pool: WorkerPool,
         *,
+        jobs: JobStore,
+        imports_folder: Path,
         open_image: Callable[[bytes, str], Image],
         encode_photos: EncodePhotos,
         limits: LimitSettings,
         quality: QualitySettings,
+        intake: IntakeSettings,
         answers_stale: bool = True,
     ) -> None:
         self._database = database
@@ -68,17 +102,27 @@ class AGTAPI(API):
         self._lookup = Lookup(database, answers_stale)
         self._pool = pool
         self._open_image = open_image
-        self._encode_photos = encode_photos
-        self._limits = limits
         self._quality = quality
+        self._skips_duplicates = intake.old_routes_skip_duplicates
+        self._first_answers = FirstAnswers(database, jobs)
+        parts = Enrolment(
+            database, jobs, pool, lambda: self._gallery.encoder().model_id, encode_photos, quality
+        )
+        self._imports = ImportJobs(parts, imports_folder, limits, intake)
+
+    @property
+    def imports(self) -> ImportJobs:
+        """See API."""
+        return self._imports
 
     def open(self) -> None:
-        """Prepare the database, or go on without it until it answers; load the models."""
+        """Prepare the database, or go on without it until it answers; load the models; begin with jobs."""
         try:
             self._database.prepare()
         except DatabaseUnavailable as error:
             _log.warning("%s Requests that need it are refused until it answers.", error.message)
         self._encoder.ping()
+        self._imports.open()
 
     def search_faces(
         self,
@@ -103,22 +147,52 @@ class AGTAPI(API):
             return SearchResult(())
         return self._lookup.search(self._gallery.index_of(encoder), faces, k, within)
 
-    def add_face(self, photo: bytes, file_name: str, wanted: Wanted = ANY_FACE) -> AddedFace:
+    def add_face(
+        self, photo: bytes, file_name: str, wanted: Wanted = ANY_FACE, once: Once | None = None
+    ) -> AddedFace:
         """See API."""
+        if (first := self._first_answers.find(once)) is not None:
+            return face_from_json(first)
         name = base_name(file_name)
         image = self._open_image(photo, name)
         encoder = self._gallery.encoder()
         encoded = encoder.encode(image, replace(wanted, only_largest=True))
-        new = new_face(name, encoded, self._quality)
-        (face_id,) = self._database.add_faces([new], encoder.model_id)
-        return AddedFace(face_id, new.person_name, new.face.box, encoded.faces_found, new.face.quality)
+        sha256 = hashlib.sha256(photo).digest()
+        (new,) = new_faces(Naming.by_path(name), encoded, sha256, self._quality)
+
+        def store() -> AddedFace:
+            before = self._database.faces_of_photos([sha256]).get(sha256)
+            if self._skips_duplicates and before is not None:
+                stored = self._database.get_faces([before])[before]
+                return AddedFace(
+                    before, stored.person_name, stored.box, encoded.faces_found, stored.quality, before
+                )
+            (face_id,) = self._database.add_faces([new], encoder.model_id)
+            face = new.face
+            return AddedFace(face_id, new.person_name, face.box, encoded.faces_found, face.quality, before)
+
+        added, first = self._first_answers.write(once, store, face_as_json, alone=self._skips_duplicates)
+        return face_from_json(first) if added is None else added
 
     def add_faces_in_bulk(self, archive: BinaryIO) -> BulkReport:
         """See API."""
-        model_id = self._gallery.encoder().model_id
-        task = replace(self._encode_photos, model_id=model_id)
-        bulk = BulkEnrolment(self._database, model_id, self._pool, task, self._limits, self._quality)
-        return bulk.run(archive)
+        options = ImportOptions(skip_duplicates=self._skips_duplicates, waited_for=True)
+        job = self._imports.start(archive, "", options)
+        while not job.is_over:
+            job = self._imports.wait(job.id, OUTAGE_S)
+        files: list[FileReport] = []
+        after = None
+        while True:
+            page = self._imports.files(job.id, REPORTS_A_PAGE, after)
+            files += page.items
+            if page.next is None:
+                break
+            after = page.next
+        if job.state == CANCELLED:
+            raise LeaseLost("The import was cancelled.")
+        if job.error_code is not None:
+            raise error_of(job.error_code, job.error)
+        return BulkReport(tuple(files))
 
     def import_faces(self, faces: Iterable[NewFace], model_id: str) -> int:
         """See API. Vectors that this service could never compare a probe with are refused."""
@@ -145,4 +219,6 @@ class AGTAPI(API):
         with ExitStack() as parts:
             parts.callback(self._database.close)
             parts.callback(self._gallery.close)
+            parts.callback(self._imports.join)
             parts.callback(self._pool.close)
+            parts.callback(self._imports.stop)

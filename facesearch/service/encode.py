@@ -18,7 +18,7 @@ Looked = tuple[PhotoInfo, list[AlignedFace], int]
 
 @dataclass(frozen=True)
 class EncodePhotos:
-    """Decode photos and encode the largest face of each, all of them in one batch of the network.
+    """Decode photos and encode the faces of each that are wanted, all of them in one batch of the network.
 
     Picklable where its parts are. Each process builds its encoder at its first photo, and keeps it.
     A photo's pixels are given up before the next one is decoded; only the crops are kept.
@@ -28,12 +28,14 @@ class EncodePhotos:
         build_encoder: makes an encoder from `encoder_arguments`.
         encoder_arguments: equal arguments share the process's encoder.
         model_id: the vector space; None takes the encoder's own.
+        wanted: which faces; the largest of each photo by default.
     """
 
     open_image: Callable[[bytes, str], Image]
     build_encoder: Callable[..., ImageEncoder]
     encoder_arguments: tuple[Hashable, ...] = ()
     model_id: str | None = None
+    wanted: Wanted = LARGEST_FACE
 
     def __call__(self, photos: Sequence[PhotoFile]) -> list[Outcome[EncodedPhoto]]:
         encoder = encoder_of_this_process(self.build_encoder, *self.encoder_arguments)
@@ -47,7 +49,7 @@ class EncodePhotos:
     def _look(self, encoder: ImageEncoder, photo: PhotoFile) -> Outcome[Looked]:
         try:
             image = self.open_image(photo.data, photo.file_name)
-            return Outcome((image.info, *encoder.look(image, LARGEST_FACE)))
+            return Outcome((image.info, *encoder.look(image, self.wanted)))
         except FacesearchError as error:
             return Outcome(error=error)
 

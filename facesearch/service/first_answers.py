@@ -1,0 +1,78 @@
+"""Requests that may be repeated, and what the first of them came to."""
+
+import json
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import asdict
+from typing import Any, TypeVar
+
+from facesearch.errors import Conflict, KeyReused
+from facesearch.interfaces import ImageDatabase, JobStore
+from facesearch.records import AddedFace, Box, Once, Quality
+
+R = TypeVar("R")
+
+
+class FirstAnswers:
+    """Carries a request out once, however often and wherever it is repeated.
+
+    Nothing is reserved: of two that work on the same request at the same time, the one that commits first
+    counts, and the other's transaction is rolled back. So nothing waits for a process that has died.
+
+    Lives as long as its process. Any thread may call it.
+    """
+
+    def __init__(self, database: ImageDatabase, jobs: JobStore) -> None:
+        self._database = database
+        self._jobs = jobs
+
+    def find(self, once: Once | None) -> Any:
+        """Return what the first request came to, None where this is the first.
+
+        Raises:
+            KeyReused: the first request was another one.
+        """
+        answer = self._jobs.first_answer(once.key) if once else None
+        if answer is None:
+            return None
+        if once and answer.fingerprint != once.fingerprint:
+            raise KeyReused
+        return json.loads(answer.content)
+
+    def write(
+        self, once: Once | None, work: Callable[[], R], content: Callable[[R], Any], *, alone: bool = False
+    ) -> tuple[R | None, Any]:
+        """Do the writing part of a request in a transaction, together with its answer.
+
+        Args:
+            work: writes, and returns what it came to.
+            content: turns that into what JSON can hold.
+            alone: whether nobody else may change faces meanwhile.
+
+        Returns:
+            What `work` came to and None, or None and what `find` returns where somebody else was first.
+        """
+        context = self._database.alone() if alone else self._database.transaction() if once else nullcontext()
+        try:
+            with context:
+                done = work()
+                if once:
+                    self._jobs.add_answer(once, json.dumps(content(done)))
+                return done, None
+        except Conflict:
+            if once and (first := self.find(once)) is not None:
+                return None, first
+            raise
+
+
+def face_as_json(face: AddedFace) -> dict[str, Any]:
+    """An enrolment as `face_from_json` reads it."""
+    return asdict(face)
+
+
+def face_from_json(content: dict[str, Any]) -> AddedFace:
+    """What `face_as_json` wrote."""
+    quality = content["quality"]
+    return AddedFace(
+        **{**content, "box": Box(**content["box"]), "quality": Quality(**quality) if quality else None}
+    )

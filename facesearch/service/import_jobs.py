@@ -1,0 +1,227 @@
+"""Imports as jobs: taken from a client, done by any process of the place, told about."""
+
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from facesearch.config import IntakeSettings, LimitSettings
+from facesearch.errors import (
+    DatabaseUnavailable,
+    FacesearchError,
+    InvalidParameter,
+    JobNotFound,
+    LeaseLost,
+    QueueFull,
+    Unavailable,
+)
+from facesearch.interfaces import Imports
+from facesearch.records import DONE, FAILED, FileReport, ImportOptions, Job, NewJob, Once, Page
+from facesearch.service.archive import PhotoArchive, PhotoSource
+from facesearch.service.enrol import FACES
+from facesearch.service.first_answers import FirstAnswers
+from facesearch.service.import_run import Enrolment, ImportRun, Stopped
+from facesearch.service.job_runner import JobRunner
+from facesearch.service.names import base_name
+from facesearch.service.waiting_room import WaitingRoom
+
+_LONGEST_LOOK_S = 0.5
+_STALE_ARCHIVE_S = 3600.0
+
+
+class ImportJobs(Imports):
+    """Lives as long as its process, and begins to work with `open`. Any thread may call it.
+
+    Args:
+        parts: what an import is made with.
+        folder: where archives wait; its processes share the jobs.
+        limits: what an archive may hold.
+        intake: how many jobs at once, and how long they are kept.
+    """
+
+    def __init__(self, parts: Enrolment, folder: Path, limits: LimitSettings, intake: IntakeSettings) -> None:
+        self._parts = parts
+        self._jobs = parts.jobs
+        self._room = WaitingRoom(folder)
+        self._limits = limits
+        self._intake = intake
+        self._answers = FirstAnswers(parts.database, parts.jobs)
+        self._runner = JobRunner(
+            parts.jobs, self._room.place, self._work, self._room.forget, self._tidy, intake
+        )
+
+    def open(self) -> None:
+        """Begin to work on jobs."""
+        self._runner.start()
+
+    def stop(self) -> None:
+        """Ask the work to end; to be followed by `join`."""
+        self._runner.stop()
+
+    def join(self) -> None:
+        """Wait a few seconds for the work's end."""
+        self._runner.join()
+
+    def new_file(self) -> BinaryIO:
+        return self._room.new_file()
+
+    def start(
+        self, archive: BinaryIO, file_name: str, options: ImportOptions, once: Once | None = None
+    ) -> Job:
+        """See Imports."""
+        _check(options)
+        if not self._runner.is_alive:
+            raise Unavailable("The service is not working on imports.")
+        if (first := self._answers.find(once)) is not None:
+            return self._jobs.get(first["job"])
+        new = NewJob(
+            uuid.uuid4().hex, self._room.place(), base_name(file_name), options, self._count(archive)
+        )
+        if self._jobs.queued(new.place) >= self._intake.imports_queued:
+            raise QueueFull(f"{self._intake.imports_queued} imports are waiting, which is as many as may.")
+        self._room.take(archive, new.id)
+        try:
+            job, first = self._answers.write(once, lambda: self._jobs.add(new), lambda _: {"job": new.id})
+        except DatabaseUnavailable:
+            raise  # the job may be there nevertheless; an archive without one goes when it is tidied up
+        except BaseException:
+            self._room.forget(new.id)
+            raise
+        if job is None:
+            self._room.forget(new.id)
+            return self._jobs.get(first["job"])
+        self._runner.wake()
+        return job
+
+    def get(self, job_id: str) -> Job:
+        return self._jobs.get(job_id)
+
+    def wait(self, job_id: str, limit_s: float) -> Job:
+        """See Imports. While the database is away it is asked again until the limit."""
+        deadline = time.monotonic() + limit_s
+        pause = 0.02
+        while True:
+            left_s = deadline - time.monotonic()
+            try:
+                job = self._jobs.get(job_id)
+                if job.is_over or left_s <= 0:
+                    return job
+            except DatabaseUnavailable:
+                if left_s <= 0:
+                    raise
+            self._runner.wait_for_end(max(0.0, min(pause, left_s)))
+            pause = min(2 * pause, _LONGEST_LOOK_S)
+
+    def jobs(self, limit: int, before: int | None = None) -> Page[Job]:
+        return self._jobs.jobs(limit, before)
+
+    def files(
+        self, job_id: str, limit: int, after: int | None = None, status: str | None = None
+    ) -> Page[FileReport]:
+        return self._jobs.files(job_id, limit, after, status)
+
+    def cancel(self, job_id: str) -> Job:
+        """See Imports. A process that works on it stops within about a second."""
+        job = self._jobs.cancel(job_id)
+        self._runner.interrupt(job_id)
+        self._room.forget(job_id)
+        return job
+
+    def run_here(
+        self, source: PhotoSource, name: str, options: ImportOptions, on_progress: Callable[[Job], None]
+    ) -> Job:
+        """Import photos in this thread, as a job that nobody else may work on.
+
+        Args:
+            on_progress: called with the job after some of its files are done.
+
+        Raises:
+            KeyboardInterrupt: the job is cancelled; what was stored stays.
+            LeaseLost: the job was cancelled.
+            FacesearchError: the job failed.
+        """
+        _check(options)
+        owner, stop = uuid.uuid4().hex, threading.Event()
+        new = NewJob(uuid.uuid4().hex, f"command-{owner[:20]}", base_name(name), options, len(source))
+        self._jobs.add(new)
+        job = self._jobs.claim(new.place, owner, self._intake.lease_s, 1)
+        if job is None:
+            raise LeaseLost
+
+        def tell() -> None:
+            with suppress(DatabaseUnavailable):
+                on_progress(self._jobs.get(new.id))
+
+        with self._kept(job, owner, stop):
+            try:
+                ImportRun(self._parts, job, source, owner, stop, tell).run()
+                self._jobs.finish(job.id, owner, DONE)
+            except (KeyboardInterrupt, DatabaseUnavailable):
+                with suppress(FacesearchError):
+                    self._jobs.cancel(job.id)
+                raise
+            except Stopped:
+                raise LeaseLost from None
+            except LeaseLost:
+                raise
+            except FacesearchError as error:
+                with suppress(FacesearchError):
+                    self._jobs.finish(job.id, owner, FAILED, error)
+                raise
+        return self._jobs.get(job.id)
+
+    @contextmanager
+    def _kept(self, job: Job, owner: str, stop: threading.Event) -> Iterator[None]:
+        """Renew a lease meanwhile."""
+        over = threading.Event()
+
+        def keep() -> None:
+            while not over.wait(min(1.0, self._intake.lease_s / 3)):
+                with suppress(DatabaseUnavailable):
+                    try:
+                        self._jobs.keep(job.id, owner, self._intake.lease_s)
+                    except LeaseLost:
+                        stop.set()
+
+        thread = threading.Thread(target=keep, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+    def _work(self, job: Job, owner: str, stop: threading.Event) -> None:
+        with self._room.open(job.id) as file:
+            archive = PhotoArchive(file, self._limits)
+            try:
+                ImportRun(self._parts, job, archive, owner, stop).run()
+            finally:
+                archive.close()
+
+    def _count(self, archive: BinaryIO) -> int:
+        """Return how many files an archive holds, having checked that it can be used."""
+        photos = PhotoArchive(archive, self._limits)
+        try:
+            return len(photos) + (len(photos.people.unused(e.path for e in photos)) if photos.people else 0)
+        finally:
+            photos.close()
+
+    def _tidy(self) -> None:
+        """Forget old jobs, and archives whose jobs are over or never came to be."""
+        self._jobs.prune(self._intake.keep_days)
+        for job_id in self._room.older_than(_STALE_ARCHIVE_S):
+            try:
+                over = self._jobs.get(job_id).is_over
+            except JobNotFound:
+                over = True
+            if over:
+                self._room.forget(job_id)
+
+
+def _check(options: ImportOptions) -> None:
+    if options.faces not in FACES:
+        raise InvalidParameter(f"faces is one of {', '.join(FACES)}.")

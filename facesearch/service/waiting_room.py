@@ -1,0 +1,155 @@
+"""Where archives wait on disk until their jobs are over."""
+
+import errno
+import os
+import shutil
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from facesearch.errors import NotFound, StorageFull, Unavailable
+
+_PLACE_FILE = "place"
+_SUFFIX = ".zip"
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class WaitingRoom:
+    """A folder of archives, named by their jobs. Lives as long as its process; any thread may call it.
+
+    All processes that share the folder share its `place`, an id that is drawn once.
+
+    Args:
+        folder: made, for its owner alone, when it is needed first.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def place(self) -> str:
+        """The folder's id.
+
+        Raises:
+            StorageFull, Unavailable: the folder cannot be written.
+        """
+        file = self._folder / _PLACE_FILE
+        with _told():
+            with suppress(FileNotFoundError):
+                if known := file.read_text(encoding="ascii").strip():
+                    return known
+            self._make()
+            with tempfile.NamedTemporaryFile("w", dir=self._folder, encoding="ascii") as fresh:
+                fresh.write(uuid.uuid4().hex)
+                fresh.flush()
+                os.fsync(fresh.fileno())
+                with suppress(FileExistsError):  # another process was first
+                    os.link(fresh.name, file)
+            return file.read_text(encoding="ascii").strip()
+
+    def new_file(self) -> BinaryIO:
+        """Return an empty file without a name, which is gone with its last user.
+
+        Raises:
+            StorageFull, Unavailable: it cannot be made.
+        """
+        with _told():
+            self._make()
+            return _unnamed(self._folder)
+
+    def take(self, archive: BinaryIO, job_id: str) -> None:
+        """Give an archive the name of its job; on the disk when this returns.
+
+        Raises:
+            StorageFull, Unavailable: it cannot be written.
+        """
+        path = self._path(job_id)
+        with _told():
+            self._make()
+            if not _link(archive, path):
+                self._copy(archive, path)
+            folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+
+    def open(self, job_id: str) -> BinaryIO:
+        """Open a job's archive for reading.
+
+        Raises:
+            NotFound: it is gone.
+        """
+        try:
+            return self._path(job_id).open("rb")
+        except FileNotFoundError:
+            raise NotFound("The archive of this import is gone.") from None
+
+    def forget(self, job_id: str) -> None:
+        """Delete a job's archive, where it is there."""
+        with suppress(OSError):
+            self._path(job_id).unlink()
+
+    def older_than(self, seconds: float) -> list[str]:
+        """The jobs whose archives have lain here for longer."""
+        latest = time.time() - seconds
+        found = []
+        for path in self._folder.glob(f"*{_SUFFIX}"):
+            with suppress(OSError):
+                if path.stat().st_mtime < latest:
+                    found.append(path.stem)
+        return found
+
+    def _make(self) -> None:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def _path(self, job_id: str) -> Path:
+        return self._folder / f"{job_id}{_SUFFIX}"
+
+    def _copy(self, archive: BinaryIO, path: Path) -> None:
+        archive.seek(0)
+        try:
+            with path.open("xb") as copy:
+                shutil.copyfileobj(archive, copy, 1024**2)
+                copy.flush()
+                os.fsync(copy.fileno())
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
+
+
+def _unnamed(folder: Path) -> BinaryIO:
+    # tempfile would forbid that the file is ever given a name (O_EXCL).
+    if hasattr(os, "O_TMPFILE"):
+        with suppress(OSError):  # a file system that does not know it; a full one fails again below
+            descriptor = os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            return os.fdopen(descriptor, "w+b")
+    return tempfile.TemporaryFile(dir=folder)  # type: ignore[return-value]
+
+
+def _link(archive: BinaryIO, path: Path) -> bool:
+    """Name a file that has none; return whether that can be done: it takes Linux, and one file system."""
+    try:
+        descriptor = archive.fileno()
+        archive.flush()
+        os.fsync(descriptor)
+        os.link(f"/proc/self/fd/{descriptor}", path, follow_symlinks=True)
+    except (OSError, AttributeError) as error:
+        if getattr(error, "errno", None) in _FULL:
+            raise
+        return False
+    return True
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Let no path of the host out, and tell a full disk from others."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise StorageFull from None
+        raise Unavailable(f"The data folder cannot be used: {error.strerror}.") from None
