@@ -1,7 +1,8 @@
 """What holds for every test: how child processes are measured, and what may not be skipped.
 
 FACESEARCH_REQUIRE_MARIADB=1 turns a skipped test of the mark `mysql` into a failure,
-FACESEARCH_REQUIRE_FACES=1 one of the mark `faces`, and FACESEARCH_REQUIRE_HNSW=1 one of the mark `hnsw`;
+FACESEARCH_REQUIRE_FACES=1 one of the mark `faces`, FACESEARCH_REQUIRE_HNSW=1 one of the mark `hnsw`, and
+FACESEARCH_REQUIRE_FUZZ=1 one of the mark `fuzz`;
 `tests.weights` has variables of its own.
 
 `python3 -m coverage run --source=. -m pytest` writes one data file for each process, which `coverage report`
@@ -20,6 +21,7 @@ REQUIRED_BY = {
     "mysql": "FACESEARCH_REQUIRE_MARIADB",
     "faces": "FACESEARCH_REQUIRE_FACES",
     "hnsw": "FACESEARCH_REQUIRE_HNSW",
+    "fuzz": "FACESEARCH_REQUIRE_FUZZ",
 }
 REQUIRED = pytest.StashKey[dict[str, str]]()
 

@@ -1,0 +1,240 @@
+"""Rounds of kills while a service works on a zip: each photo ends in the database once, or in the report.
+
+Each round has a new database, a new data folder and a seed that is printed before it begins. A zip of LFW
+photos, a few of them twice, with some files among them that are no photos, broken, or without a face, goes
+to /v1/imports. Until its job is over, at random moments one of these is killed with -9: a child of a pool,
+a pool's supervisor, the gunicorn worker that works on the job, all of gunicorn at once, the database server;
+the last two are then started again.
+
+After that each file must have one report, each photo that was reported as inserted one row, and each row
+such a report; search must find all of them, with the vectors of their own photos; no process and no archive
+may be left. A photo at which processes died twice and more may be reported as failed, with that reason.
+
+The first fault ends the run with exit status 1; `--rounds 1 --seed SEED` draws the same numbers again, though
+what is hit at which moment differs from run to run.
+
+    python3 -m benchmarks.faults imports [--rounds 30] [--photos 1000] [--engine both] [--seed SEED]
+"""
+
+import argparse
+import random
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from benchmarks.archives import ZippedFile, mixed_files, zip_bytes
+from benchmarks.import_check import Checker
+from benchmarks.import_client import OVER, ImportClient, WrongAnswer
+from benchmarks.machine import describe
+from benchmarks.processes import (
+    CHILD,
+    MASTER,
+    SUPERVISOR,
+    WORKER,
+    all_of,
+    busiest_worker,
+    kill,
+    of_role,
+    processes_of,
+    wait_for_none,
+)
+from facesearch.config import DatabaseSettings
+from tests.mariadb import MariaDB
+from tests.server import Server, is_alive
+
+A_CHILD, A_SUPERVISOR, THE_WORKER, ALL, THE_DATABASE = (
+    "pool children",
+    "pool supervisors",
+    "gunicorn workers at work",
+    "all of gunicorn",
+    "the database server",
+)
+LONGEST_PAUSE_S = 3.0
+MOST_KILLS = 20
+ROUND_LIMIT_S = 240.0
+END_S = 10.0
+LEASE_S = 2.0
+LOOK_S = 0.1
+
+
+class ImportRound:
+    """One job, and what is killed meanwhile. Belongs to the thread that started the database server."""
+
+    def __init__(self, server: Server, database: MariaDB | None, chance: random.Random) -> None:
+        self.happened: Counter[str] = Counter()
+        self.wrong: list[str] = []
+        self._server = server
+        self._database = database
+        self._chance = chance
+        self._client = ImportClient(server.url)
+        self._kills: dict[str, Callable[[], bool]] = {
+            A_CHILD: lambda: self._kill_one(CHILD),
+            A_SUPERVISOR: lambda: self._kill_one(SUPERVISOR),
+            THE_WORKER: self._kill_worker,
+            ALL: self._kill_all,
+        }
+        if database is not None:
+            self._kills[THE_DATABASE] = self._kill_database
+        self._bag: list[str] = []
+
+    def run(self, files: dict[str, ZippedFile]) -> dict[str, Any]:
+        """Import the files among kills; the job once it is over.
+
+        Raises:
+            WrongAnswer: the service gave a wrong answer, or the job did not end.
+        """
+        archive = zip_bytes((path, file.data) for path, file in files.items())
+        job = self._client.start(archive)
+        if job is None:
+            raise WrongAnswer("the job was not queued")
+        begun = time.monotonic()
+        kill_at = begun + self._chance.uniform(0.0, 1.0)
+        while True:
+            seen = self._client.job(job["id"])
+            if seen is not None and seen["state"] in OVER:
+                return seen
+            if time.monotonic() > begun + ROUND_LIMIT_S:
+                raise WrongAnswer(f"the job is not over after {ROUND_LIMIT_S:g} s: {seen}")
+            if time.monotonic() >= kill_at and self.happened.total() < MOST_KILLS:
+                self._kill()
+                kill_at = time.monotonic() + self._chance.uniform(0.0, LONGEST_PAUSE_S)
+            time.sleep(LOOK_S)
+
+    def _kill(self) -> None:
+        """Each kind comes before any comes again; one that has nothing to kill right now stays."""
+        if not self._bag:
+            self._bag = self._chance.sample(sorted(self._kills), len(self._kills))
+        kind = self._bag[-1]
+        if self._kills[kind]():
+            self._bag.remove(kind)
+            self.happened[kind] += 1
+
+    def _kill_one(self, role: str) -> bool:
+        there = of_role(role, processes_of(self._server))
+        if there:
+            kill([self._chance.choice(there)])
+        return bool(there)
+
+    def _kill_worker(self) -> bool:
+        pid = busiest_worker(self._server)
+        if pid is not None:
+            kill([pid])
+        return pid is not None
+
+    def _kill_all(self) -> bool:
+        """Kill gunicorn's own processes; the pools have to end by themselves, and leave the port alone."""
+        before = all_of(self._server.config_file)
+        processes = processes_of(self._server)
+        kill([*of_role(MASTER, processes), *of_role(WORKER, processes)])
+        self._server.process.wait(END_S)
+        self._server.start()
+        deadline = time.monotonic() + END_S
+        while left := [pid for pid in before if is_alive(pid)]:
+            if time.monotonic() > deadline:
+                self.wrong.append(f"processes {left} outlived gunicorn")
+                kill(left)
+                break
+            time.sleep(LOOK_S)
+        return True
+
+    def _kill_database(self) -> bool:
+        assert self._database is not None
+        self._database.kill()
+        time.sleep(self._chance.uniform(0.0, LONGEST_PAUSE_S))
+        if self._chance.random() < 0.3:
+            other = self._chance.choice([A_CHILD, A_SUPERVISOR, ALL])
+            self.happened[other] += self._kills[other]()
+        self._database.start()
+        return True
+
+
+def run_round(folder: Path, engine: str, seed: int, photos: int) -> tuple[Counter[str], list[str]]:
+    """Run a round with a service, and where it needs one a database server, of its own.
+
+    Returns:
+        What happened, and what was wrong.
+    """
+    chance = random.Random(seed)
+    with ExitStack() as parts:
+        database = parts.enter_context(MariaDB()) if engine == "mysql" else None
+        server = Server(folder, _settings(database), workers=chance.choice([2, 3]))
+        happened: Counter[str] = Counter()
+        wrong: list[str] = []
+        try:
+            with server:
+                wrong += _import_and_check(server, database, chance, photos, happened)
+        except RuntimeError as error:
+            wrong.append(str(error))
+        if left := wait_for_none(server.config_file, END_S):
+            wrong.append(f"processes {left} are left")
+            kill(left)
+        for words in ("Traceback", "Unforeseen", "Connection in use"):
+            if words in server.log:
+                wrong.append(f"the log says {words}:\n{server.log}")
+    return happened, wrong
+
+
+def _import_and_check(
+    server: Server, database: MariaDB | None, chance: random.Random, photos: int, happened: Counter[str]
+) -> list[str]:
+    files = mixed_files(photos, chance)
+    round_ = ImportRound(server, database, chance)
+    begun = time.monotonic()
+    try:
+        job = round_.run(files)
+        happened["seconds"] += round(time.monotonic() - begun)
+        checker = Checker(server, files, job)
+        round_.wrong += checker.check(chance)
+        happened.update(checker.counts)
+    except WrongAnswer as error:
+        round_.wrong.append(str(error))
+    happened.update(round_.happened)
+    return round_.wrong
+
+
+def _settings(database: MariaDB | None) -> dict[str, Any]:
+    settings: dict[str, Any] = {"workers": {"processes": 2}, "intake": {"lease_s": LEASE_S}}
+    if database is not None:
+        settings["database"] = as_config(database.new_database())
+    return settings
+
+
+def as_config(database: DatabaseSettings) -> dict[str, Any]:
+    """What config.json would hold, the password in the clear as there."""
+    return {**database.model_dump(), "password": database.password.get_secret_value()}
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--photos", type=int, default=1000, help="LFW photos in each round's zip")
+    parser.add_argument("--engine", choices=("both", "sqlite", "mysql"), default="both")
+    parser.add_argument("--seed", type=int, help="the first round's; by default each round's is drawn")
+
+
+def run(chosen: argparse.Namespace) -> None:
+    print(describe("numpy", "SQLAlchemy", "mysql-connector-python", "gunicorn"), flush=True)
+    engines = ["sqlite", "mysql"] if chosen.engine == "both" else [chosen.engine]
+    sums: dict[str, Counter[str]] = {engine: Counter() for engine in engines}
+    for engine in engines:
+        for number in range(1, chosen.rounds + 1):
+            drawn = random.SystemRandom().getrandbits(32)
+            seed = drawn if number > 1 or chosen.seed is None else chosen.seed
+            print(f"{engine}, round {number}, seed {seed}", end="", flush=True)
+            with tempfile.TemporaryDirectory() as name:
+                happened, wrong = run_round(Path(name), engine, seed, chosen.photos)
+            print(": " + ", ".join(f"{count} {what}" for what, count in sorted(happened.items())), flush=True)
+            if wrong:
+                print("\n".join(wrong), flush=True)
+                again = f"imports --engine {engine} --photos {chosen.photos} --rounds 1 --seed {seed}"
+                sys.exit(f"{len(wrong)} faults: {again}")
+            sums[engine] += happened
+    print(f"\n| {chosen.rounds} rounds of {chosen.photos:,} photos | {' | '.join(engines)} |")
+    print("|---|" + "---|" * len(engines))
+    for title in sorted({what for happened in sums.values() for what in happened}):
+        print(f"| {title} | {' | '.join(f'{sums[engine][title]:,}' for engine in engines)} |")
+    print(f"| photos lost, doubled or not found | {' | '.join('0' for _ in engines)} |")
