@@ -163,8 +163,9 @@ class DatabaseCRUD(ABC):
         where: Mapping[str, Any] | None = None,
         order_by: str | None = None,
         limit: int | None = None,
+        descending: bool = False,
     ) -> list[dict[str, Any]]:
-        """Return matching rows as dictionaries of the wanted columns (all by default)."""
+        """Return matching rows as dictionaries of the wanted columns (all by default), in a column's order."""
 
     @abstractmethod
     def update(self, table: str, values: Mapping[str, Any], where: Mapping[str, Any]) -> int:

@@ -1,8 +1,11 @@
 """Stand-ins for unit tests. Each subclasses its port, so the type checker keeps it honest."""
 
+import json
 import threading
 import uuid
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from copy import copy
 from datetime import UTC, datetime
 from itertools import groupby
 
@@ -166,14 +169,30 @@ def _nearest(
 class FakeImageDatabase(ImageDatabase):
     """The truth about faces in memory; lives as long as its test. Any thread may call it.
 
-    `away`, when set, is raised by every method.
+    `away`, when set, is raised by every method, and by the end of a transaction.
     """
+
+    _TRUTH = frozenset(
+        [
+            "_photos",
+            "_model",
+            "_faces",
+            "_newest_face",
+            "_persons",
+            "_newest_person",
+            "_newest_change",
+            "_changes",
+        ]
+    )
 
     def __init__(self, batch: int = 2_000) -> None:
         self.away: Exception | None = None
         self._batch = batch
         self._id = str(uuid.uuid4())
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._inside = False
+        self._failure: BaseException | None = None
+        self._photos: dict[int, bytes] = {}
         self._model: tuple[str, int] | None = None
         self._faces: dict[int, StoredFace] = {}
         self._newest_face = 0
@@ -189,12 +208,60 @@ class FakeImageDatabase(ImageDatabase):
         self.ping()
         return self._id
 
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """One at a time; other threads wait. After an error in it, all of it is rolled back."""
+        self.ping()
+        with self._lock:
+            if self._inside:
+                try:
+                    yield
+                except BaseException as error:
+                    self._failure = self._failure or error
+                    raise
+                return
+            before = {name: copy(value) for name, value in vars(self).items() if name in self._TRUTH}
+            self._inside = True
+            try:
+                yield
+                self.ping()
+                if self._failure is not None:
+                    raise self._failure
+            except BaseException:
+                vars(self).update(before)
+                raise
+            finally:
+                self._inside, self._failure = False, None
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        with self._lock:
+            if self._inside:
+                raise InvalidParameter
+            with self.transaction():
+                yield
+
+    def faces_of_photos(self, sha256s: Sequence[bytes]) -> dict[bytes, int]:
+        self.ping()
+        with self._lock:
+            found: dict[bytes, int] = {}
+            for face_id in sorted(self._faces, reverse=True):
+                if (digest := self._photos.get(face_id)) in sha256s and digest is not None:
+                    found[digest] = face_id
+            return found
+
     def add_faces(self, faces: Sequence[NewFace], model_id: str) -> list[int]:
         self.ping()
         if not faces:
             return []
         for new in faces:
             texts = [(new.person_name, 255), (new.version, 255), (new.photo.file_name, 1024), (model_id, 64)]
+            texts += [
+                (new.external_id or "", 255),
+                (json.dumps(dict(new.metadata), ensure_ascii=False), 16_384),
+            ]
+            if new.photo_sha256 is not None and len(new.photo_sha256) != 32:
+                raise InvalidParameter
             if any(len(text) > width for text, width in texts):
                 raise InvalidParameter
             if any("\ud800" <= character <= "\udfff" for text, _ in texts for character in text):
@@ -202,13 +269,13 @@ class FakeImageDatabase(ImageDatabase):
             embedding = new.face.embedding
             if embedding.ndim != 1 or not 1 <= embedding.size <= 1024 or not np.isfinite(embedding).all():
                 raise InvalidParameter
-        with self._lock:
+        with self.transaction():
             self._check_model(faces, model_id)
             return [self._add(new, model_id) for new in faces]
 
     def delete_faces(self, ids: Sequence[int]) -> list[int]:
         self.ping()
-        with self._lock:
+        with self.transaction():
             there = sorted(set(ids) & self._faces.keys())
             for face_id in there:
                 name = self._faces.pop(face_id).person_name
@@ -222,15 +289,18 @@ class FakeImageDatabase(ImageDatabase):
 
     def gallery_model(self) -> str | None:
         self.ping()
-        return self._model[0] if self._model else None
+        with self._lock:
+            return self._model[0] if self._model else None
 
     def get_faces(self, ids: Sequence[int]) -> dict[int, StoredFace]:
         self.ping()
-        return {i: self._faces[i] for i in set(ids) & self._faces.keys()}
+        with self._lock:
+            return {i: self._faces[i] for i in set(ids) & self._faces.keys()}
 
     def newest_change(self) -> int:
         self.ping()
-        return self._newest_change
+        with self._lock:
+            return self._newest_change
 
     def changes_after(self, number: int, model_id: str) -> Iterator[FaceChanges]:
         self.ping()
@@ -263,7 +333,11 @@ class FakeImageDatabase(ImageDatabase):
             dimension=new.face.embedding.size,
             added_at=datetime.now(UTC),
             quality=new.face.quality,
+            external_id=new.external_id,
+            metadata=dict(new.metadata),
         )
+        if new.photo_sha256 is not None:
+            self._photos[self._newest_face] = new.photo_sha256
         self._changes[self._newest_change] = FaceChange(
             self._newest_change,
             self._newest_face,

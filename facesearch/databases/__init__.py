@@ -1,16 +1,18 @@
-"""SQL databases behind the ports DatabaseCRUD and ImageDatabase.
+"""SQL databases behind the ports DatabaseCRUD, ImageDatabase and JobStore.
 
-`open_image_database` is what `bootstrap` calls. The classes are reached through this package without
-being loaded by it: SQLAlchemy and the drivers are imported when the first database is made.
+`open_image_database` and `open_job_store` are what `bootstrap` calls. The classes are reached through
+this package without being loaded by it: SQLAlchemy and the drivers are imported when the first database
+is made.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from facesearch.databases.factory import open_image_database
+from facesearch.databases.factory import open_image_database, open_job_store
 
 if TYPE_CHECKING:
     from facesearch.databases.faces import SQLImageDatabase
+    from facesearch.databases.jobs import SQLJobStore
     from facesearch.databases.mysql import MySQLDatabase, MySQLImageDatabase
     from facesearch.databases.sql import SQLDatabase
     from facesearch.databases.sqlite import SQLiteDatabase, SQLiteImageDatabase
@@ -20,9 +22,11 @@ __all__ = [
     "MySQLImageDatabase",
     "SQLDatabase",
     "SQLImageDatabase",
+    "SQLJobStore",
     "SQLiteDatabase",
     "SQLiteImageDatabase",
     "open_image_database",
+    "open_job_store",
 ]
 
 _HOMES = {
@@ -30,6 +34,7 @@ _HOMES = {
     "MySQLImageDatabase": "mysql",
     "SQLDatabase": "sql",
     "SQLImageDatabase": "faces",
+    "SQLJobStore": "jobs",
     "SQLiteDatabase": "sqlite",
     "SQLiteImageDatabase": "sqlite",
 }

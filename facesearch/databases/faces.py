@@ -9,12 +9,13 @@ from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, or_, select, update
+from sqlalchemy import Connection, Engine, func, or_, select, update
 
 from facesearch.databases import migrate
 from facesearch.databases.rows import FACE_COLUMNS, changes_of, face_of, row_of
 from facesearch.databases.sql import SQLDatabase
-from facesearch.databases.tables import CHANGES, FACES, MODELS, PERSONS, SCHEMA_VERSION, STATE
+from facesearch.databases.statements import parts
+from facesearch.databases.tables import CHANGES, DIGEST_BYTES, FACES, MODELS, PERSONS, SCHEMA_VERSION, STATE
 from facesearch.errors import Conflict, InvalidParameter, ModelMismatch
 from facesearch.interfaces import ImageDatabase
 from facesearch.records import FaceChanges, NewFace, StoredFace
@@ -23,7 +24,6 @@ T = TypeVar("T")
 
 MAX_FACES_A_CALL = 10_000
 CHANGES_A_BATCH = 4_000
-IDS_A_QUERY = 1_000
 MAX_ID = 2**63 - 1
 
 _STATE_ROW = {"id": 1}
@@ -66,15 +66,38 @@ class SQLImageDatabase(SQLDatabase, ImageDatabase):
         self._tables.clear()
         self._is_prepared = True
 
+    def ready(self) -> None:
+        """Prepare the tables unless this object has done so."""
+        if not self._is_prepared:
+            self.prepare()
+
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        self._ready()
+        self.ready()
         with super().transaction():
             yield
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """A transaction, begun here, beside which no other thread, process or host changes faces.
+
+        It takes the counter's lock at its start: whoever adds or removes faces waits for its end, so it is
+        to be short.
+
+        Raises:
+            InvalidParameter: this thread is in a transaction already.
+        """
+        if self._transaction is not None:
+            raise InvalidParameter("What is done alone begins a transaction of its own.")
+        while True:
+            with self.transaction():
+                if self._lock_faces():
+                    yield
+                    return
+
     def ping(self) -> None:
         """Make a round trip to the database, and find its tables ready."""
-        self._ready()
+        self.ready()
         super().ping()
 
     def database_id(self) -> str:
@@ -84,7 +107,7 @@ class SQLImageDatabase(SQLDatabase, ImageDatabase):
         return int(self._state("newest_change"))
 
     def gallery_model(self) -> str | None:
-        self._ready()
+        self.ready()
         rows = self.select(MODELS, ["model_id"])
         return str(rows[0]["model_id"]) if rows else None
 
@@ -134,12 +157,11 @@ class SQLImageDatabase(SQLDatabase, ImageDatabase):
         with self.transaction():
             if (model_id := self.gallery_model()) is None:
                 return []
-            # Changes nothing, and lets one removal through at a time: two that lock their faces in
-            # different orders would wait for each other. Additions never wait here.
-            self.update(MODELS, {"model_id": model_id}, {"model_id": model_id})
-            found = [row for part in _parts(wanted) for row in self.select(FACES, ["id"], {"id": part}, "id")]
+            # Of two removals that lock their faces in different orders each would wait for the other.
+            self._lock_removals(model_id)
+            found = [row for part in parts(wanted) for row in self.select(FACES, ["id"], {"id": part}, "id")]
             there = [row["id"] for row in found]
-            for part in _parts(there):
+            for part in parts(there):
                 self.delete(FACES, {"id": part})
             if there:
                 before = self._take_numbers(len(there))
@@ -148,10 +170,22 @@ class SQLImageDatabase(SQLDatabase, ImageDatabase):
         return there
 
     def get_faces(self, ids: Sequence[int]) -> dict[int, StoredFace]:
-        self._ready()
+        self.ready()
         wanted = sorted({i for i in ids if 0 < i <= MAX_ID})
-        rows = (row for part in _parts(wanted) for row in self.select(FACES, FACE_COLUMNS, {"id": part}))
+        rows = (row for part in parts(wanted) for row in self.select(FACES, FACE_COLUMNS, {"id": part}))
         return {row["id"]: face_of(row) for row in rows}
+
+    def faces_of_photos(self, sha256s: Sequence[bytes]) -> dict[bytes, int]:
+        self.ready()
+        wanted = sorted({bytes(digest) for digest in sha256s if len(digest) == DIGEST_BYTES})
+        face = self._table(FACES, ["id", "photo_sha256"])
+        query = select(face.c.photo_sha256, func.min(face.c.id)).group_by(face.c.photo_sha256)
+        found: dict[bytes, int] = {}
+        for part in parts(wanted):
+            with self._connection(writes=False) as connection:
+                rows = connection.execute(query.where(face.c.photo_sha256.in_(part))).all()
+            found.update((bytes(digest), face_id) for digest, face_id in rows)
+        return found
 
     def changes_after(self, number: int, model_id: str) -> Iterator[FaceChanges]:
         """Yield this model's changes from above `number` to the newest, in order, at most 4,000 at a time.
@@ -194,23 +228,35 @@ class SQLImageDatabase(SQLDatabase, ImageDatabase):
         with self._connection(writes=False) as connection:
             return changes_of(connection.execute(query).all())
 
-    def _ready(self) -> None:
-        if not self._is_prepared:
-            self.prepare()
-
     def _state(self, column: str) -> Any:
-        self._ready()
+        self.ready()
         rows = self.select(STATE, [column], _STATE_ROW)
         if not rows:
             raise Conflict(f"The database's table {STATE} has lost its row.")
         return rows[0][column]
 
+    def _lock_removals(self, model_id: str) -> None:
+        """Let one removal through at a time, to its commit; additions do not come by here."""
+        self.update(MODELS, {"model_id": model_id}, {"model_id": model_id})
+
+    def _lock_counter(self) -> None:
+        """Let nobody take change numbers but this transaction, to its commit."""
+        self.update(STATE, _STATE_ROW, _STATE_ROW)
+
+    def _lock_faces(self) -> bool:
+        """Lock removals and then the counter, in the order in which a removal does; False: begin again."""
+        if (model_id := self.gallery_model()) is not None:
+            self._lock_removals(model_id)
+        self._lock_counter()
+        # The first face may have come in between; removals would be locked after the counter then.
+        return model_id is not None or self.gallery_model() is None
+
     def _check_model(self, model_id: str, dimension: int) -> None:
         """Keep the gallery to the model of its first vectors."""
         rows = self.select(MODELS, ["model_id", "dimension"])
         if not rows:
-            # Changes nothing, and takes the counter's lock: of those who found none, one makes the row.
-            self.update(STATE, _STATE_ROW, _STATE_ROW)
+            # Of those who found none, one makes the row.
+            self._lock_counter()
             rows = self.select(MODELS, ["model_id", "dimension"])
         if not rows:
             self.insert(MODELS, [{"model_id": model_id, "dimension": dimension}])
@@ -247,7 +293,7 @@ class SQLImageDatabase(SQLDatabase, ImageDatabase):
     def _person_numbers(self, names: Sequence[str]) -> list[int]:
         """Return each name's number, a new one where it has none; needs the counter's lock."""
         wanted = list(dict.fromkeys(name.encode() for name in names))
-        rows = [row for part in _parts(wanted) for row in self.select(PERSONS, None, {"name": part})]
+        rows = [row for part in parts(wanted) for row in self.select(PERSONS, None, {"name": part})]
         numbers = {row["name"]: row["number"] for row in rows}
         if new := [name for name in wanted if name not in numbers]:
             newest = int(self._state("newest_person"))
@@ -267,12 +313,12 @@ class SQLImageDatabase(SQLDatabase, ImageDatabase):
     def _forget(self, ids: Sequence[int]) -> None:
         """Delete faces' entries of the history, and persons who have no other; needs the counter's lock."""
         persons: set[int] = set()
-        for part in _parts(ids):
+        for part in parts(ids):
             entries = self.select(CHANGES, ["person_number"], {"face_id": part})
             persons.update(row["person_number"] for row in entries)
             self.delete(CHANGES, {"face_id": part})
         change = self._table(CHANGES, _CHANGE_COLUMNS)
-        for part in _parts(sorted(persons)):
+        for part in parts(sorted(persons)):
             query = select(change.c.person_number).where(change.c.person_number.in_(part)).distinct()
             with self._connection(writes=True) as connection:
                 left = set(connection.execute(query).scalars())
@@ -288,9 +334,3 @@ def _one_ahead(read: Callable[[int], T], starts: Iterable[int]) -> Iterator[T]:
             if len(begun) == 2:
                 yield begun.popleft().result()
         yield from (future.result() for future in begun)
-
-
-def _parts(values: Sequence[T]) -> Iterator[Sequence[T]]:
-    """Cut values into lists that one query can name."""
-    for start in range(0, len(values), IDS_A_QUERY):
-        yield values[start : start + IDS_A_QUERY]

@@ -1,8 +1,8 @@
-"""Makes the image database that the settings name."""
+"""Makes the image database that the settings name, and the store of jobs in it."""
 
 from facesearch.config import Settings
 from facesearch.errors import InvalidConfig
-from facesearch.interfaces import ImageDatabase
+from facesearch.interfaces import ImageDatabase, JobStore
 
 SQLITE_FILE = "facesearch.db"
 
@@ -32,3 +32,16 @@ def open_image_database(settings: Settings) -> ImageDatabase:
         connections=settings.database.connections,
         wait_s=settings.database.wait_s,
     )
+
+
+def open_job_store(database: ImageDatabase) -> JobStore:
+    """Return the store of the jobs that lie in a database of `open_image_database`.
+
+    It shares the database's connections and transactions, and is closed with it.
+    """
+    from facesearch.databases.faces import SQLImageDatabase  # noqa: PLC0415  loads SQLAlchemy
+    from facesearch.databases.jobs import SQLJobStore  # noqa: PLC0415  loads SQLAlchemy
+
+    if not isinstance(database, SQLImageDatabase):
+        raise TypeError("Jobs lie in an SQL database.")
+    return SQLJobStore(database)

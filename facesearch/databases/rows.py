@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 
 from facesearch.databases.tables import (
+    DIGEST_BYTES,
     FILE_NAME_WIDTH,
     MAX_DIMENSION,
+    MAX_METADATA_BYTES,
     MODEL_ID_WIDTH,
     NAME_WIDTH,
     TAKEN_AT_WIDTH,
@@ -37,6 +39,8 @@ FACE_COLUMNS = [
     "dimension",
     "quality",
     "added_at",
+    "external_id",
+    "metadata",
 ]
 
 _INT32 = range(-(2**31), 2**31)
@@ -46,8 +50,10 @@ def row_of(face: NewFace, model_id: str, added_at: datetime) -> dict[str, Any]:
     """Return a face's row without its change number; `added_at` is UTC without a zone.
 
     Raises:
-        InvalidParameter: a text is too long, or a number or the embedding cannot be stored.
+        InvalidParameter: a text is too long, or a number, the digest or the embedding cannot be stored.
     """
+    if face.photo_sha256 is not None and len(face.photo_sha256) != DIGEST_BYTES:
+        raise InvalidParameter(f"A photo's digest has {DIGEST_BYTES} bytes.")
     photo, box, place = face.photo, face.face.box, face.photo.location
     row = {
         "person_name": _text(face.person_name, NAME_WIDTH, "person's name"),
@@ -61,6 +67,11 @@ def row_of(face: NewFace, model_id: str, added_at: datetime) -> dict[str, Any]:
         "vector": vector_of(face.face.embedding),
         "quality": _quality_text(face.face.quality),
         "added_at": added_at,
+        "photo_sha256": face.photo_sha256,
+        "external_id": None
+        if face.external_id is None
+        else _text(face.external_id, NAME_WIDTH, "external id"),
+        "metadata": _metadata_text(face.metadata),
     }
     sizes = {
         "photo_width": photo.width,
@@ -79,7 +90,7 @@ def face_of(row: Mapping[str, Any]) -> StoredFace:
     """Return the record of a row with FACE_COLUMNS.
 
     Raises:
-        Conflict: the stored quality is damaged.
+        Conflict: the stored quality or metadata is damaged.
     """
     latitude, longitude = row["latitude"], row["longitude"]
     place = None if latitude is None or longitude is None else Location(latitude, longitude)
@@ -93,6 +104,8 @@ def face_of(row: Mapping[str, Any]) -> StoredFace:
         dimension=row["dimension"],
         added_at=row["added_at"].replace(tzinfo=UTC),
         quality=_quality(row["id"], row["quality"]),
+        external_id=row["external_id"],
+        metadata=_metadata(row["id"], row["metadata"]),
     )
 
 
@@ -151,6 +164,25 @@ def _quality(face_id: int, text: str | None) -> Quality | None:
         return None if text is None else Quality(**json.loads(text))
     except (TypeError, ValueError):
         raise Conflict(f"The stored quality of face {face_id} is damaged.") from None
+
+
+def _metadata_text(metadata: Mapping[str, str]) -> str | None:
+    if not metadata:
+        return None
+    if not all(isinstance(part, str) for pair in metadata.items() for part in pair):
+        raise InvalidParameter("Metadata are texts by their names.")
+    # Characters stand for themselves, so that the limit is the same in all languages' scripts.
+    text = json.dumps(dict(metadata), ensure_ascii=False)
+    if len(text.encode(errors="surrogatepass")) > MAX_METADATA_BYTES:
+        raise InvalidParameter(f"A face's metadata has more than {MAX_METADATA_BYTES // 1024} KiB.")
+    return text
+
+
+def _metadata(face_id: int, text: str | None) -> dict[str, str]:
+    try:
+        return {} if text is None else dict(json.loads(text))
+    except (TypeError, ValueError):
+        raise Conflict(f"The stored metadata of face {face_id} is damaged.") from None
 
 
 def _text(text: str, width: int, what: str) -> str:

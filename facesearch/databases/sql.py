@@ -105,6 +105,7 @@ class SQLDatabase(DatabaseCRUD):
         where: Mapping[str, Any] | None = None,
         order_by: str | None = None,
         limit: int | None = None,
+        descending: bool = False,
     ) -> list[dict[str, Any]]:
         names = [*(columns or ()), *map(condition_column, where or ()), *([order_by] if order_by else ())]
         source = self._table(table, names)
@@ -115,7 +116,7 @@ class SQLDatabase(DatabaseCRUD):
         if where:
             query = query.where(condition(source, where))
         if order_by is not None:
-            query = query.order_by(source.c[order_by])
+            query = query.order_by(source.c[order_by].desc() if descending else source.c[order_by])
         if limit is not None:
             if limit < 0:
                 raise InvalidParameter("A limit is not negative.")

@@ -8,13 +8,16 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Column, ColumnElement, Table, and_, false, or_
 
 from facesearch.errors import InvalidParameter
 
+T = TypeVar("T")
+
 MAX_LIST = 10_000
+IDS_A_QUERY = 1_000
 MAX_ROWS_A_STATEMENT = 500
 # MariaDB takes 16 MiB a statement by default, and escaping may double a value.
 MAX_BYTES_A_STATEMENT = 4 * 1024**2
@@ -109,6 +112,12 @@ def batches(rows: Sequence[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
         size += row_size
     if batch:
         yield batch
+
+
+def parts(values: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Cut values into lists that one query can name."""
+    for start in range(0, len(values), IDS_A_QUERY):
+        yield values[start : start + IDS_A_QUERY]
 
 
 def condition_column(key: str) -> str:

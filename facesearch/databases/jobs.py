@@ -1,0 +1,276 @@
+"""Jobs on any SQL database: written once, over the five verbs of the database of the faces."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from facesearch.databases.answers import SQLAnswers
+from facesearch.databases.faces import SQLImageDatabase
+from facesearch.databases.job_rows import (
+    FILE_COLUMNS,
+    JOB_COLUMNS,
+    file_of,
+    is_job_id,
+    job_of,
+    row_of_file,
+    row_of_job,
+    told,
+)
+from facesearch.databases.statements import is_unicode
+from facesearch.databases.tables import (
+    ERROR_CODE_WIDTH,
+    JOB_FILES,
+    JOBS,
+    OWNER_WIDTH,
+    PLACE_WIDTH,
+    PLACES,
+    REASON_WIDTH,
+)
+from facesearch.errors import Conflict, FacesearchError, InvalidParameter, JobNotFound, JobOver, LeaseLost
+from facesearch.interfaces import JobStore
+from facesearch.records import (
+    CANCELLED,
+    DONE,
+    FAILED,
+    FILE_STATUSES,
+    QUEUED,
+    RUNNING,
+    FileReport,
+    FirstAnswer,
+    Job,
+    NewJob,
+    Once,
+    Page,
+)
+
+JOBS_A_BATCH = 100
+FILES_A_BATCH = 2_000
+MAX_PAGE = 10_000
+UNFINISHED = [QUEUED, RUNNING]
+OVER = [DONE, FAILED, CANCELLED]
+
+_NOBODY = {"owner": None, "lease_until": None}
+
+
+def utc_now() -> datetime:
+    """The time in UTC."""
+    return datetime.now(UTC)
+
+
+class SQLJobStore(JobStore):
+    """Jobs, their files' reports and first answers, in the database of the faces.
+
+    Lives as long as that database, whose connections and transactions it shares; any thread may call it.
+    A job's row is locked by its number alone, and always after the counter of the faces' changes.
+
+    Args:
+        clock: tells the time with its zone.
+    """
+
+    def __init__(self, database: SQLImageDatabase, clock: Callable[[], datetime] = utc_now) -> None:
+        self._database = database
+        self._clock = clock
+        self._answers = SQLAnswers(database, self._now)
+
+    def add(self, job: NewJob) -> Job:
+        """Queue a job; a file name that is too long is shortened.
+
+        Raises:
+            InvalidParameter: the id is none, or the place is too long.
+            Conflict: there is a job of this id.
+        """
+        row = row_of_job(job, self._now())
+        with self._database.transaction():
+            self._database.insert(JOBS, [row])
+            return self.get(job.id)
+
+    def get(self, job_id: str) -> Job:
+        rows = self._of_id(job_id, JOB_COLUMNS)
+        if not rows:
+            raise JobNotFound
+        return job_of(rows[0])
+
+    def jobs(self, limit: int, before: int | None = None) -> Page[Job]:
+        self._database.ready()
+        where = None if before is None else {"number <": before}
+        rows = self._database.select(
+            JOBS, JOB_COLUMNS, where, order_by="number", limit=_checked(limit) + 1, descending=True
+        )
+        return _page([job_of(row) for row in rows], [row["number"] for row in rows], limit)
+
+    def queued(self, place: str) -> int:
+        self._database.ready()
+        return len(self._database.select(JOBS, ["number"], {"place": place, "state": QUEUED}))
+
+    def claim(self, place: str, owner: str, lease_s: float, at_once: int) -> Job | None:
+        """Take a job of a place that is queued, or running under a lease that has ended.
+
+        Looks without a lock first. Then the place's row lets one claimer at a time through; a job that was
+        cancelled, or whose lease was renewed, while this went on is passed over. Not to be called inside
+        a transaction: it opens its own.
+
+        Args:
+            owner: at most 128 characters, drawn anew for each claim: whoever claims a job of his own again,
+                because its lease has ended, is taken for somebody else then.
+        """
+        if len(owner) > OWNER_WIDTH or len(place) > PLACE_WIDTH or not is_unicode(owner):
+            raise InvalidParameter("An owner or a place has too many characters.")
+        self._database.ready()
+        if not self._claimable(place, at_once):
+            return None
+        self._know(place)
+        with self._database.transaction():
+            self._database.update(PLACES, {"place": place}, {"place": place})
+            for row in self._claimable(place, at_once):
+                now = self._now()
+                taken = {
+                    "state": RUNNING,
+                    "owner": owner,
+                    "lease_until": now + timedelta(seconds=lease_s),
+                    "started_at": row["started_at"] or now,
+                    "attempts": row["attempts"] + 1,
+                }
+                unchanged = {name: row[name] for name in ("number", "state", "owner", "lease_until")}
+                if self._database.update(JOBS, taken, unchanged):
+                    return job_of(self._database.select(JOBS, JOB_COLUMNS, {"number": row["number"]})[0])
+        return None
+
+    def keep(self, job_id: str, owner: str, lease_s: float) -> None:
+        self._update_own(job_id, owner, {"lease_until": self._now() + timedelta(seconds=lease_s)})
+
+    def report(
+        self, job_id: str, owner: str, files: Mapping[int, FileReport], total: int, worked_s: float
+    ) -> None:
+        """Write the reports of files by their position, and add them to the job's counts.
+
+        Texts that are too long are shortened in their middle, and half surrogate pairs replaced.
+
+        Raises:
+            LeaseLost: the job is over, or another's.
+            Conflict: one of these positions has its report; the transaction around can only be rolled back.
+        """
+        with self._database.transaction():
+            # Locks the job's row, so that what is read below is not changed by others.
+            number = self._update_own(job_id, owner, {"total": total})
+            rows = [row_of_file(number, position, report) for position, report in sorted(files.items())]
+            self._database.insert(JOB_FILES, rows)
+            [sums] = self._database.select(JOBS, [*FILE_STATUSES, "worked_s"], {"number": number})
+            for row in rows:
+                sums[row["status"]] += 1
+            sums["worked_s"] += worked_s
+            self._database.update(JOBS, {**sums, "attempts": 0}, {"number": number})
+
+    def reported(self, job_id: str) -> frozenset[int]:
+        rows = self._database.select(JOB_FILES, ["position"], {"job_number": self._number(job_id)})
+        return frozenset(row["position"] for row in rows)
+
+    def finish(self, job_id: str, owner: str, state: str, error: FacesearchError | None = None) -> None:
+        if state not in (DONE, FAILED):
+            raise InvalidParameter("A job ends as done or failed.")
+        why = {
+            "error_code": error and told(error.code, ERROR_CODE_WIDTH),
+            "error": error and told(error.message, REASON_WIDTH),
+        }
+        self._update_own(job_id, owner, {"state": state, "finished_at": self._now(), **why, **_NOBODY})
+
+    def release(self, job_id: str, owner: str) -> None:
+        self._update_own(job_id, owner, {"state": QUEUED, **_NOBODY})
+
+    def cancel(self, job_id: str) -> Job:
+        number = self._number(job_id)
+        cancelled = {"state": CANCELLED, "finished_at": self._now(), **_NOBODY}
+        done = self._database.update(JOBS, cancelled, {"number": number, "state": UNFINISHED})
+        job = self.get(job_id)
+        if not done and job.state != CANCELLED:
+            raise JobOver
+        return job
+
+    def files(
+        self, job_id: str, limit: int, after: int | None = None, status: str | None = None
+    ) -> Page[FileReport]:
+        where: dict[str, Any] = {"job_number": self._number(job_id)}
+        if status is not None:
+            where["status"] = status
+        if after is not None:
+            where["position >"] = after
+        rows = self._database.select(JOB_FILES, FILE_COLUMNS, where, "position", _checked(limit) + 1)
+        return _page([file_of(row) for row in rows], [row["position"] for row in rows], limit)
+
+    def first_answer(self, key: str) -> FirstAnswer | None:
+        return self._answers.get(key)
+
+    def add_answer(self, once: Once, content: str) -> None:
+        self._answers.add(once, content)
+
+    def prune(self, keep_days: float) -> list[str]:
+        """Forget answers of more than 24 hours ago, and jobs that were over for so many days; their ids.
+
+        In many small transactions: one that is cut short is gone on with by the next call.
+        """
+        self._answers.prune()
+        old = {"state": OVER, "finished_at <=": self._now() - timedelta(days=keep_days)}
+        gone: list[str] = []
+        while rows := self._database.select(JOBS, ["number", "id"], old, "number", JOBS_A_BATCH):
+            for row in rows:
+                self._forget_files(row["number"])
+                if self._database.delete(JOBS, {"number": row["number"]}):
+                    gone.append(row["id"])
+        return gone
+
+    def _now(self) -> datetime:
+        return self._clock().astimezone(UTC).replace(tzinfo=None)
+
+    def _of_id(self, job_id: str, columns: Sequence[str]) -> list[dict[str, Any]]:
+        self._database.ready()
+        return self._database.select(JOBS, columns, {"id": job_id}) if is_job_id(job_id) else []
+
+    def _number(self, job_id: str) -> int:
+        rows = self._of_id(job_id, ["number"])
+        if not rows:
+            raise JobNotFound
+        return int(rows[0]["number"])
+
+    def _update_own(self, job_id: str, owner: str, values: Mapping[str, Any]) -> int:
+        """Change a running job of this owner, and return its number."""
+        try:
+            number = self._number(job_id)
+        except JobNotFound:
+            raise LeaseLost from None
+        own = {"number": number, "owner": owner, "state": RUNNING}
+        if not self._database.update(JOBS, values, own):
+            raise LeaseLost
+        return number
+
+    def _claimable(self, place: str, at_once: int) -> list[dict[str, Any]]:
+        """The jobs of a place that may be taken, in order; none where enough are being worked on."""
+        columns = ["number", "state", "waited_for", "owner", "lease_until", "started_at", "attempts"]
+        rows = self._database.select(JOBS, columns, {"place": place, "state": UNFINISHED})
+        now = self._now()
+        free = [row for row in rows if row["state"] == QUEUED or row["lease_until"] <= now]
+        if len(rows) - len(free) >= at_once:
+            return []
+        return sorted(free, key=lambda row: (not row["waited_for"], row["number"]))
+
+    def _know(self, place: str) -> None:
+        """Make the place's row, of which claimers take the lock."""
+        if not self._database.select(PLACES, ["place"], {"place": place}):
+            try:
+                self._database.insert(PLACES, [{"place": place}])
+            except Conflict:
+                return  # another claimer made it
+
+    def _forget_files(self, number: int) -> None:
+        where = {"job_number": number}
+        while rows := self._database.select(JOB_FILES, ["position"], where, "position", FILES_A_BATCH):
+            self._database.delete(JOB_FILES, {**where, "position <=": rows[-1]["position"]})
+
+
+def _checked(limit: int) -> int:
+    if not 1 <= limit <= MAX_PAGE:
+        raise InvalidParameter(f"A page has 1 to {MAX_PAGE} entries.")
+    return limit
+
+
+def _page(items: list[Any], marks: list[int], limit: int) -> Page[Any]:
+    """A page of at most `limit` items; `marks` are what each would be followed by."""
+    return Page(tuple(items[:limit]), marks[limit - 1] if len(items) > limit else None)
