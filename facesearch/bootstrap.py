@@ -1,7 +1,8 @@
 """The switchboard: the only module that names concrete classes."""
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -22,12 +23,15 @@ from facesearch.images import AGTImage
 from facesearch.interfaces import API
 from facesearch.search import ExactIndex, HNSWIndex
 from facesearch.service import AGTAPI, EncodePhotos, faces_of, read_encodings
+from facesearch.service.folder import PhotoFolder
+from facesearch.service.folder_parts import FolderParts, Part
 from facesearch.service.labelled import EncodeLabelled, encode_labelled, labelled_photos
 from facesearch.web import Application, create_app
 from facesearch.workers import ProcessPool
 
 __all__ = [
     "ModelCard",
+    "Part",
     "SelfTest",
     "add_model",
     "build_api",
@@ -35,6 +39,7 @@ __all__ = [
     "check_fetchable",
     "check_model",
     "fetch_model",
+    "folder_to_send",
     "import_encodings",
     "make_app",
     "model_store",
@@ -98,6 +103,17 @@ def import_encodings(settings: Settings, file: Path, names_file: Path | None, al
         return api.import_faces(faces, KINDS["plain"].model_id)
     finally:
         api.close()
+
+
+@contextmanager
+def folder_to_send(folder: Path, photo_bytes: int, most_files: int, most_bytes: int) -> Iterator[FolderParts]:
+    """A folder of photos as archives that a service takes; photos of more than `photo_bytes` are left out.
+
+    Raises:
+        Invalid: the folder or its people.csv cannot be used.
+    """
+    with PhotoFolder(folder, LimitSettings(photo_bytes=photo_bytes)) as photos:
+        yield FolderParts(photos, folder.resolve().name, most_files, most_bytes)
 
 
 def model_store(settings: Settings) -> ModelStore:
@@ -252,7 +268,11 @@ def _say_progress(say: Callable[[str], None], photos: int, done: int) -> None:
 def _pool(settings: Settings) -> ProcessPool:
     workers = settings.workers
     return ProcessPool(
-        workers.processes, workers.processes_per_host, workers.task_timeout_s, settings.data_dir / "workers"
+        workers.processes,
+        workers.processes_per_host,
+        workers.task_timeout_s,
+        settings.data_dir / "workers",
+        workers.memory_bytes,
     )
 
 

@@ -10,6 +10,7 @@ import click
 from facesearch import __version__
 from facesearch.config import load_settings
 from facesearch.errors import FacesearchError
+from facesearch.import_command import import_gallery
 from facesearch.models_command import models
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
@@ -48,25 +49,5 @@ def serve(host: str | None, port: int | None, workers: int | None) -> None:
     os.execv(command[0], command)  # noqa: S606 - every word of it is ours
 
 
-@main.command("import")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option(
-    "--names",
-    "names_file",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Text file with a name per line, or CSV with a column `name`, in the order of the encodings.",
-)
-@click.option("--pickle", "allow_pickle", is_flag=True, help="Read a pickle; only arrays and plain types.")
-def import_gallery(file: Path, names_file: Path | None, allow_pickle: bool) -> None:
-    """Import a gallery of face_recognition: encodings in a .npy, .npz or pickle FILE, with their names.
-
-    The encodings are `plain` vectors; an empty gallery becomes a plain one, a mirror gallery refuses them.
-    """
-    # Here, not above: `serve` needs none of it, and numpy's threads are limited before it is loaded.
-    from facesearch.bootstrap import import_encodings  # noqa: PLC0415
-
-    count = import_encodings(load_settings(), file, names_file, allow_pickle)
-    click.echo(f"Imported {count} faces from {file.name}.")
-
-
+main.add_command(import_gallery)
 main.add_command(models)

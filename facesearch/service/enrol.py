@@ -7,6 +7,7 @@ from facesearch.config import QualitySettings
 from facesearch.errors import FaceRefused, NoFaceFound, SeveralFaces
 from facesearch.records import EncodedPhoto, NewFace
 from facesearch.service.names import person_and_version
+from facesearch.service.photo_source import PhotoSource
 from facesearch.service.refusal import check_quality
 
 LARGEST, ALL, SINGLE = FACES = ("largest", "all", "single")
@@ -25,6 +26,16 @@ class Naming:
     def by_path(cls, path: str, only_top_folder: str | None = None) -> "Naming":
         """Name a photo's faces by where the photo lies."""
         return cls(*person_and_version(path, only_top_folder))
+
+    @classmethod
+    def in_source(cls, path: str, source: PhotoSource) -> "Naming":
+        """Name a photo's faces as the source's list does, and where it does not, by where the photo lies."""
+        by_path = cls.by_path(path, source.only_top_folder)
+        listed = source.people.of(path) if source.people else None
+        if listed is None:
+            return by_path
+        name = listed.person or by_path.person_name
+        return cls(name, by_path.version, listed.external_id, listed.metadata)
 
 
 def new_faces(

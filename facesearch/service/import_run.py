@@ -31,10 +31,10 @@ from facesearch.records import (
     PhotoFile,
     ReportedFace,
 )
-from facesearch.service.archive import Entry, PhotoSource, is_archive
 from facesearch.service.encode import LARGEST_FACE, EncodePhotos
 from facesearch.service.enrol import LARGEST, Naming, new_faces
 from facesearch.service.names import base_name
+from facesearch.service.photo_source import Entry, PhotoSource, is_archive
 
 # Small enough that a photo is findable soon after it was encoded, large enough to cost little.
 _FACES_A_TRANSACTION = 64
@@ -231,7 +231,7 @@ class ImportRun:
         path = photo.entry.path
         try:
             faces = new_faces(
-                self._naming(path),
+                Naming.in_source(path, self.source),
                 outcome.unwrap(),
                 photo.sha256,
                 self.parts.quality,
@@ -247,14 +247,6 @@ class ImportRun:
             self._keep(photo.position, FileReport(path, status, reason=error.message, faces=refused))
         else:
             self._keep(photo.position, _Found(path, photo.sha256, faces))
-
-    def _naming(self, path: str) -> Naming:
-        by_path = Naming.by_path(path, self.source.only_top_folder)
-        listed = self.source.people.of(path) if self.source.people else None
-        if listed is None:
-            return by_path
-        name = listed.person or by_path.person_name
-        return Naming(name, by_path.version, listed.external_id, listed.metadata)
 
     def _keep(self, position: int, result: _Result) -> None:
         """Hold a result until there are enough for a transaction, or until the last one was a while ago."""

@@ -1,0 +1,198 @@
+"""The command `import` of `python3 -m facesearch`: photos, and encodings made elsewhere, into the gallery."""
+
+import json
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from click.core import ParameterSource
+
+from facesearch.config import load_settings
+from facesearch.errors import FacesearchError, Invalid, TooLarge
+from facesearch.import_report import Imported, ReportFile, Summary
+from facesearch.records import DONE, FILE_STATUSES, ImportOptions, Job
+
+if TYPE_CHECKING:
+    from facesearch.import_bar import ImportBar
+
+_ENCODINGS = frozenset({".npy", ".npz", ".pickle", ".pkl", ".dat", ".p"})
+_FOR_ENCODINGS = {"names_file": "--names", "allow_pickle": "--pickle"}
+_FOR_PHOTOS = {
+    "faces": "--faces",
+    "duplicates": "--duplicates",
+    "url": "--url",
+    "report": "--report",
+    "as_json": "--json",
+}
+_ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
+# A part is on the disk while it is sent, and is sent again where its connection breaks off.
+_FILES_A_PART, _BYTES_A_PART = 1_000, 128 * 1024**2
+_INTERRUPTED = 130  # as shells have it: 128 and the number of SIGINT
+
+
+@click.command("import", short_help="Import photos, or encodings of face_recognition.")
+@click.argument("source", metavar="FOLDER|ZIP|FILE", type=click.Path(exists=True, path_type=Path))
+@click.option(
+    "--faces",
+    type=click.Choice(["largest", "all", "single"]),
+    default="largest",
+    show_default=True,
+    help="Which faces of a photo are stored; `single` refuses photos with several.",
+)
+@click.option(
+    "--duplicates",
+    type=click.Choice(["skip", "store"]),
+    default="skip",
+    show_default=True,
+    help="What becomes of a photo whose bytes are stored already.",
+)
+@click.option(
+    "--url", metavar="URL", help="A running service to import into.  [default: the database itself]"
+)
+@click.option(
+    "--report",
+    metavar="FILE.csv",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write down what became of each file.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end.")
+@click.option(
+    "--names",
+    "names_file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Text file with a name per line, or CSV with a column `name`, in the order of the encodings.",
+)
+@click.option("--pickle", "allow_pickle", is_flag=True, help="Read a pickle; only arrays and plain types.")
+@click.pass_context
+def import_gallery(
+    context: click.Context,
+    source: Path,
+    faces: str,
+    duplicates: str,
+    url: str | None,
+    report: Path | None,
+    as_json: bool,
+    names_file: Path | None,
+    allow_pickle: bool,
+) -> None:
+    """Import the photos of a FOLDER or a ZIP, or a gallery of face_recognition.
+
+    Names come from people.csv in it (path, person, external_id; further columns become metadata), else from
+    names such as Ada_Lovelace_0001.jpg, or from the folder that a photo lies in. What went wrong with a file
+    costs the others nothing.
+
+    It may be interrupted, and repeated: photos that are stored already are skipped.
+
+    A gallery of face_recognition is a .npy, .npz or pickle FILE of encodings, with their names. They are
+    `plain` vectors; an empty gallery becomes a plain one, a mirror gallery refuses them.
+    """
+    if source.suffix.lower() in _ENCODINGS and source.is_file():
+        _refuse_options(context, _FOR_PHOTOS, f"{source.name} holds encodings")
+        _import_encodings(source, names_file, allow_pickle)
+        return
+    _refuse_options(context, _FOR_ENCODINGS, f"{source.name} holds photos")
+    if not source.is_dir() and not _is_zip(source):
+        raise Invalid(
+            f"{source.name} is no folder, no zip of photos, and no .npy, .npz or pickle file of encodings."
+        )
+    options = ImportOptions(faces, skip_duplicates=duplicates == "skip")
+    _import_photos(source, options, url, report, as_json)
+
+
+def _import_encodings(file: Path, names_file: Path | None, allow_pickle: bool) -> None:
+    # Here, not above: `serve` needs none of it, and numpy's threads are limited before it is loaded.
+    from facesearch.bootstrap import import_encodings  # noqa: PLC0415
+
+    count = import_encodings(load_settings(), file, names_file, allow_pickle)
+    click.echo(f"Imported {count} faces from {file.name}.")
+
+
+def _import_photos(
+    source: Path, options: ImportOptions, url: str | None, report: Path | None, as_json: bool
+) -> None:
+    from facesearch.import_bar import ImportBar  # noqa: PLC0415
+
+    started = time.monotonic()
+    try:
+        with ExitStack() as stack:
+            file = stack.enter_context(ReportFile(report)) if report else None
+            bar = stack.enter_context(ImportBar(sys.stderr.isatty() and not as_json))
+            if url is None:
+                imported = _import_directly(source, options, bar)
+            else:
+                imported = stack.enter_context(_import_remotely(source, options, url, bar))
+            summary = Summary(source.name or str(source), imported, time.monotonic() - started, report, url)
+            summary.read(file)
+    except KeyboardInterrupt:
+        click.echo(_interrupted(options), err=True)
+        sys.exit(_INTERRUPTED)
+    except OSError as error:
+        raise Invalid(f"{source.name} cannot be read: {error.strerror}.") from None
+    click.echo(json.dumps(summary.as_json(), indent=2) if as_json else "\n".join(summary.sentences()))
+    if imported.state != DONE:
+        raise FacesearchError(imported.error)
+
+
+def _import_directly(source: Path, options: ImportOptions, bar: "ImportBar") -> Imported:
+    from facesearch.bootstrap import import_photos  # noqa: PLC0415
+
+    def show(job: Job) -> None:
+        bar.files(job.total, job.counts)
+
+    job, files = import_photos(load_settings(), source, options, show)
+    bar.files(job.total, job.counts)
+    counts = {status: job.counts.get(status, 0) for status in FILE_STATUSES}
+    return Imported((job.id,), job.state, job.total, counts, files, job.error)
+
+
+@contextmanager
+def _import_remotely(source: Path, options: ImportOptions, url: str, bar: "ImportBar") -> Iterator[Imported]:
+    """Import into a service, and stay connected to it while the reports are read."""
+    from facesearch.bootstrap import Part, folder_to_send  # noqa: PLC0415
+    from facesearch.remote_import import RemoteImport  # noqa: PLC0415
+    from facesearch.remote_service import RemoteService  # noqa: PLC0415
+
+    with closing(RemoteService(url, bar.waiting)) as service:
+        limits = service.limits()
+        if not source.is_dir():
+            with source.open("rb") as archive:
+                _check_size(source, limits.zip_bytes)
+                sending = RemoteImport(service, options, None, bar.files, bar.sending)
+                yield sending.run([Part(source.name, archive, {})])
+            return
+        most_files = min(_FILES_A_PART, max(1, limits.zip_entries // 2))
+        most_bytes = min(_BYTES_A_PART, limits.zip_bytes // 2, limits.zip_expanded_bytes // 2)
+        with folder_to_send(source, limits.photo_bytes, most_files, most_bytes) as parts:
+            sending = RemoteImport(service, options, len(parts), bar.files, bar.sending)
+            yield sending.run(parts)
+
+
+def _check_size(file: Path, most_bytes: int) -> None:
+    size = file.stat().st_size
+    if size > most_bytes:
+        raise TooLarge(
+            f"{file.name} has {size:,} bytes, and the service takes archives of {most_bytes:,}. "
+            "Unpacked, as a folder, its photos are sent in parts."
+        )
+
+
+def _refuse_options(context: click.Context, options: Mapping[str, str], reason: str) -> None:
+    """Refuse options that say nothing about what is imported; ignoring them would surprise."""
+    for name, option in options.items():
+        if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
+            raise click.UsageError(f"{option} does not go with that: {reason}.")
+
+
+def _is_zip(file: Path) -> bool:
+    with file.open("rb") as opened:
+        return file.suffix.lower() == ".zip" or opened.read(4) in _ZIP_MAGIC
+
+
+def _interrupted(options: ImportOptions) -> str:
+    if options.skip_duplicates:
+        return "Interrupted. What is stored stays; the same command goes on, and skips what is stored."
+    return "Interrupted. What is stored stays; the same command without --duplicates store skips it."

@@ -1,0 +1,269 @@
+"""A running service over HTTP, as an import on the command line needs it."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, BinaryIO, cast
+
+import httpx2
+
+from facesearch.errors import FacesearchError, Invalid, NotFound, Unavailable
+from facesearch.records import (
+    CANCELLED,
+    DONE,
+    FAILED,
+    FILE_STATUSES,
+    Box,
+    FileReport,
+    ImportOptions,
+    ReportedFace,
+)
+
+PATIENCE_S = 600.0
+
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 30.0
+_TIMEOUT = httpx2.Timeout(60.0, connect=10.0)
+# The service reads the directory of an archive, and has the archive on its disk, before it answers.
+_UPLOAD_TIMEOUT = httpx2.Timeout(60.0, connect=10.0, read=600.0)
+_GOODBYE = httpx2.Timeout(5.0)
+_TRY_AGAIN = frozenset({408, 429, 502, 503, 504})
+_PAGE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteLimits:
+    """What the service takes at most."""
+
+    zip_bytes: int
+    zip_entries: int
+    zip_expanded_bytes: int
+    photo_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteJob:
+    """An import as the service tells of it."""
+
+    id: str
+    state: str
+    total: int
+    counts: Mapping[str, int]
+    error: str | None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more will become of it."""
+        return self.state in (DONE, FAILED, CANCELLED)
+
+
+class RemoteService:
+    """A client of a service. Lives for one command, and belongs to its thread.
+
+    What cannot be answered right now (connections that fail, 429, 503) is asked again, after the pause that
+    the service names where it does, until `patience_s` have passed since it first failed.
+
+    Args:
+        url: where the service is.
+        on_wait: called with the reason, before a pause.
+    """
+
+    def __init__(
+        self, url: str, on_wait: Callable[[str], None] = lambda _: None, patience_s: float = PATIENCE_S
+    ) -> None:
+        try:
+            address = httpx2.URL(url)
+        except httpx2.InvalidURL:
+            address = httpx2.URL("")
+        if address.scheme not in ("http", "https") or not address.host:
+            raise Invalid("--url takes the address of a service, such as http://127.0.0.1:8000")
+        self.name = str(address.copy_with(userinfo=b"")).rstrip("/")
+        self._client = httpx2.Client(base_url=address, timeout=_TIMEOUT)
+        self._on_wait = on_wait
+        self._patience_s = patience_s
+
+    def limits(self) -> RemoteLimits:
+        """Return the service's limits; a service that is not there is not waited for.
+
+        Raises:
+            Unavailable: there is no service of this kind.
+        """
+        try:
+            answer = self._ask(lambda: self._client.get("v1/info"), waits=False)
+        except NotFound:
+            raise Unavailable(f"There is no facesearch at {self.name}, or one without imports.") from None
+        with _understood(self.name):
+            limits = answer.json()["limits"]
+            return RemoteLimits(**{name: int(limits[name]) for name in RemoteLimits.__annotations__})
+
+    def start(
+        self,
+        archive: BinaryIO,
+        name: str,
+        options: ImportOptions,
+        key: str,
+        on_sent: Callable[[int, int], None],
+    ) -> RemoteJob:
+        """Send an archive as it streams from the disk, and return its job; once under one key.
+
+        Args:
+            archive: an open zip.
+            name: what to call it.
+            on_sent: called with the bytes that were sent, and how many there are.
+        """
+        file = cast(BinaryIO, _Upload(archive, on_sent))
+        query = {"faces": options.faces, "duplicates": "skip" if options.skip_duplicates else "store"}
+        label = name.encode("utf-8", "replace").decode()
+
+        def send() -> httpx2.Response:
+            return self._client.post(
+                "v1/imports",
+                params=query,
+                files={"file": (label, file, "application/zip")},
+                headers={"Idempotency-Key": key},
+                timeout=_UPLOAD_TIMEOUT,
+            )
+
+        answer = self._ask(send)
+        with _understood(self.name):
+            return _job(answer.json())
+
+    def job(self, job_id: str) -> RemoteJob:
+        """Return a job as it stands."""
+        answer = self._ask(lambda: self._client.get(f"v1/jobs/{job_id}"))
+        with _understood(self.name):
+            return _job(answer.json())
+
+    def files(self, job_id: str) -> Iterator[FileReport]:
+        """Yield what became of each file of a job."""
+        after: Any = None
+        while True:
+            query = {"limit": _PAGE} | ({} if after is None else {"after": after})
+            answer = self._ask(partial(self._client.get, f"v1/jobs/{job_id}/files", params=query))
+            with _understood(self.name):
+                page = answer.json()
+                reports, after = [_report(file) for file in page["files"]], page["next"]
+            yield from reports
+            if after is None:
+                return
+
+    def cancel(self, job_id: str) -> None:
+        """Cancel a job, without waiting for a service that is busy.
+
+        Raises:
+            FacesearchError: it goes on, or was over before.
+        """
+        self._ask(lambda: self._client.delete(f"v1/jobs/{job_id}", timeout=_GOODBYE), waits=False)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._client.close()
+
+    def _ask(self, send: Callable[[], httpx2.Response], waits: bool = True) -> httpx2.Response:
+        pause, deadline = _FIRST_PAUSE_S, None
+        while True:
+            wait = pause
+            try:
+                response = send()
+            except httpx2.LocalProtocolError:
+                raise Invalid("The file changed while it was sent.") from None
+            except httpx2.TransportError as error:
+                problem: FacesearchError = Unavailable(self._no_answer(error))
+            else:
+                if response.is_success:
+                    return response
+                problem = self._problem(response)
+                if response.status_code not in _TRY_AGAIN:
+                    raise problem
+                wait = max(wait, _retry_after(response))
+            # Counted from here: an archive may take hours to send before a connection breaks off.
+            deadline = deadline or time.monotonic() + (self._patience_s if waits else 0)
+            if time.monotonic() + wait > deadline:
+                raise problem
+            self._on_wait(problem.message)
+            time.sleep(wait)
+            pause = min(2 * pause, _LONGEST_PAUSE_S)
+
+    def _no_answer(self, error: httpx2.TransportError) -> str:
+        if isinstance(error, httpx2.TimeoutException):
+            return f"The service at {self.name} does not answer in time."
+        if isinstance(error, httpx2.ConnectError):
+            return f"The service at {self.name} cannot be reached: {error}."
+        return f"The connection to the service at {self.name} broke off."
+
+    def _problem(self, response: httpx2.Response) -> FacesearchError:
+        """The service's own sentence, or one about whoever answered in its place."""
+        status = response.status_code
+        try:
+            said = response.json()
+            message = said.get("message") or said.get("body")
+        except (ValueError, AttributeError):
+            message = None
+        if response.is_redirect:
+            message = f"The service is at another address: {response.headers.get('Location', '')}"
+        if not isinstance(message, str) or not message:
+            message = f"The service at {self.name} answered {status} {response.reason_phrase}."
+        return {404: NotFound, 429: Unavailable}.get(status, Invalid if status < 500 else Unavailable)(
+            message
+        )
+
+
+class _Upload:
+    """An open file that tells how much of it was read. Belongs to one request at a time."""
+
+    def __init__(self, file: BinaryIO, on_read: Callable[[int, int], None]) -> None:
+        self._file = file
+        self._on_read = on_read
+        self._size = file.seek(0, 2)
+        file.seek(0)
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._file.read(size)
+        self._on_read(self._file.tell(), self._size)
+        return data
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+
+@contextmanager
+def _understood(name: str) -> Iterator[None]:
+    """Turn an answer that has another shape into a sentence."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise Unavailable(
+            f"What {name} answers is not understood: is it a facesearch of this version?"
+        ) from None
+
+
+def _retry_after(response: httpx2.Response) -> float:
+    text = response.headers.get("Retry-After", "")
+    return float(text) if text.isascii() and text.isdigit() else 0.0
+
+
+def _job(answer: Mapping[str, Any]) -> RemoteJob:
+    counts = answer["counts"]
+    return RemoteJob(
+        str(answer["id"]),
+        str(answer["state"]),
+        int(counts["total"]),
+        {status: int(counts[status]) for status in FILE_STATUSES},
+        answer["error"] and str(answer["error"]["message"]),
+    )
+
+
+def _report(answer: Mapping[str, Any]) -> FileReport:
+    return FileReport(
+        str(answer["path"]),
+        str(answer["status"]),
+        answer["id"],
+        answer["person_name"],
+        answer["reason"],
+        tuple(ReportedFace(Box(**face["box"]), face["id"]) for face in answer["faces"]),
+        answer["duplicate_of"],
+    )
