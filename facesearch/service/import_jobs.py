@@ -20,12 +20,13 @@ from facesearch.errors import (
 )
 from facesearch.interfaces import Imports
 from facesearch.records import DONE, FAILED, FileReport, ImportOptions, Job, NewJob, Once, Page
-from facesearch.service.archive import PhotoArchive, PhotoSource
+from facesearch.service.archive import PhotoArchive
 from facesearch.service.enrol import FACES
 from facesearch.service.first_answers import FirstAnswers
 from facesearch.service.import_run import Enrolment, ImportRun, Stopped
 from facesearch.service.job_runner import JobRunner
 from facesearch.service.names import base_name
+from facesearch.service.photo_source import PhotoSource
 from facesearch.service.waiting_room import WaitingRoom
 
 _LONGEST_LOOK_S = 0.5

@@ -69,10 +69,10 @@ class WaitingRoom:
         path = self._path(job_id)
         with _told():
             self._make()
-            if not _link(archive, path):
-                self._copy(archive, path)
-            folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
+            folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
+                if not _link(archive, path, folder):
+                    _copy(archive, path)
                 os.fsync(folder)
             finally:
                 os.close(folder)
@@ -109,16 +109,21 @@ class WaitingRoom:
     def _path(self, job_id: str) -> Path:
         return self._folder / f"{job_id}{_SUFFIX}"
 
-    def _copy(self, archive: BinaryIO, path: Path) -> None:
-        archive.seek(0)
-        try:
-            with path.open("xb") as copy:
-                shutil.copyfileobj(archive, copy, 1024**2)
-                copy.flush()
-                os.fsync(copy.fileno())
-        except OSError:
-            path.unlink(missing_ok=True)
-            raise
+
+def _copy(archive: BinaryIO, path: Path) -> None:
+    archive.seek(0)
+    try:
+        with open(path, "xb", opener=_for_its_owner) as copy:
+            shutil.copyfileobj(archive, copy, 1024**2)
+            copy.flush()
+            os.fsync(copy.fileno())
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def _for_its_owner(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_CLOEXEC, 0o600)
 
 
 def _unnamed(folder: Path) -> BinaryIO:
@@ -130,13 +135,14 @@ def _unnamed(folder: Path) -> BinaryIO:
     return tempfile.TemporaryFile(dir=folder)  # type: ignore[return-value]
 
 
-def _link(archive: BinaryIO, path: Path) -> bool:
+def _link(archive: BinaryIO, path: Path, folder: int) -> bool:
     """Name a file that has none; return whether that can be done: it takes Linux, and one file system."""
     try:
         descriptor = archive.fileno()
         archive.flush()
         os.fsync(descriptor)
-        os.link(f"/proc/self/fd/{descriptor}", path, follow_symlinks=True)
+        # Python follows the link of the source only where a folder is given, which an absolute path ignores.
+        os.link(f"/proc/self/fd/{descriptor}", path, src_dir_fd=folder, follow_symlinks=True)
     except (OSError, AttributeError) as error:
         if getattr(error, "errno", None) in _FULL:
             raise

@@ -25,7 +25,7 @@ from facesearch.errors import (
     NotAnArchive,
     NotAnImage,
 )
-from facesearch.interfaces import API, ImageDatabase
+from facesearch.interfaces import API, DatabaseCRUD, ImageDatabase
 from facesearch.records import NO_BOX, AutoTolerance, Box, Face, NewFace, PhotoInfo, Wanted
 
 Make = Callable[..., API]
@@ -76,7 +76,7 @@ def take_away(database: ImageDatabase, patch: pytest.MonkeyPatch) -> None:
     def fail(*_arguments: object) -> NoReturn:
         raise DatabaseUnavailable
 
-    for name in ImageDatabase.__abstractmethods__ - {"close"}:
+    for name in (ImageDatabase.__abstractmethods__ | DatabaseCRUD.__abstractmethods__) - {"close"}:
         patch.setattr(database, name, fail)
 
 
@@ -316,7 +316,7 @@ class APIContract(ABC):
             ("all/Ada_0002.png", "inserted", "Ada"),
             ("all/fake.png", "failed", None),
         ]
-        assert report.counts == {"inserted": 3, "no_face": 1, "failed": 2, "skipped": 3}
+        assert report.counts == {"inserted": 3, "no_face": 1, "duplicate": 0, "failed": 2, "skipped": 3}
         assert all((file.reason is None) == (file.status == "inserted") for file in report.files)
         assert database.newest_change() == 3
         for file in report.files:

@@ -1,22 +1,27 @@
 """What the service's unit tests compose it of: photos of colours, and parts that remember."""
 
 import io
-import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
+from sqlalchemy import Connection
 
-from facesearch.config import LimitSettings
+from facesearch.config import IntakeSettings, LimitSettings, QualitySettings
+from facesearch.databases import SQLiteImageDatabase, open_job_store
 from facesearch.errors import DatabaseUnavailable, ModelMismatch, WorkerDied
 from facesearch.images import AGTImage
-from facesearch.interfaces import ANY_FACE, Image
+from facesearch.interfaces import ANY_FACE, Image, WorkerPool
 from facesearch.records import Calibration, Detection, NewFace, Outcome, RatePoint, Wanted
+from facesearch.service import AGTAPI, EncodePhotos
 from facesearch.workers import InlinePool
-from tests.fakes import FakeEncoder, FakeImageDatabase
+from tests.fakes import FakeEncoder, FakeIndex
 
 COLOURS = FakeEncoder.model_id
 NEGATIVES = "fake-negatives"
@@ -96,16 +101,71 @@ class LosingPool(InlinePool):
             yield Outcome(error=WorkerDied()) if self._loses(item) else next(super().map(task, [item]))
 
 
-class FailingDatabase(FakeImageDatabase):
-    """Takes `calls` transactions and is away for the next one; remembers how many faces each had."""
+class SwitchedDatabase(SQLiteImageDatabase):
+    """A real database that can be away.
 
-    def __init__(self, calls: int | None = None) -> None:
-        super().__init__()
-        self.transactions: list[int] = []
-        self._calls = itertools.count() if calls is None else iter(range(calls))
+    Remembers how many faces were added at a time, and takes `additions` of them. `fails` is called before
+    each transaction is committed, and may raise; `loses` likewise, after it.
+    """
+
+    def __init__(self, file: Path) -> None:
+        super().__init__(file)
+        self.away: Exception | None = None
+        self.fails: Callable[[], None] = lambda: None
+        self.loses: Callable[[], None] = lambda: None
+        self.added: list[int] = []
+        self.additions: int | None = None
 
     def add_faces(self, faces: Sequence[NewFace], model_id: str) -> list[int]:
-        if next(self._calls, None) is None:
+        if len(self.added) == self.additions:
             raise DatabaseUnavailable
-        self.transactions.append(len(faces))
-        return super().add_faces(faces, model_id)
+        ids = super().add_faces(faces, model_id)
+        self.added.append(len(faces))
+        return ids
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        self._be_there()
+        with super()._reading() as connection:
+            yield connection
+
+    @contextmanager
+    def _begun(self) -> Iterator[Connection]:
+        self._be_there()
+        with super()._begun() as connection:
+            yield connection
+            self.fails()
+        self.loses()
+
+    def _be_there(self) -> None:
+        if self.away is not None:
+            raise self.away
+
+
+@dataclass
+class Parts:
+    """What an API is made of; `make` makes it."""
+
+    database: SwitchedDatabase
+    encoder: FakeKinds = field(default_factory=FakeKinds)
+    pool: WorkerPool = field(default_factory=LosingPool)
+    quality: QualitySettings = field(default_factory=QualitySettings)
+    intake: IntakeSettings = field(default_factory=IntakeSettings)
+    limits: LimitSettings = field(default_factory=LimitSettings)
+    answers_stale: bool = True
+
+    def make(self, imports_folder: Path) -> AGTAPI:
+        return AGTAPI(
+            self.database,
+            self.encoder,
+            FakeIndex(self.encoder.model_id, self.encoder.dimension),
+            self.pool,
+            jobs=open_job_store(self.database),
+            imports_folder=imports_folder,
+            open_image=open_image,
+            encode_photos=EncodePhotos(open_image, lambda: self.encoder),
+            limits=self.limits,
+            quality=self.quality,
+            intake=self.intake,
+            answers_stale=self.answers_stale,
+        )

@@ -1,11 +1,11 @@
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from facesearch.config import LimitSettings, QualitySettings
+from facesearch.config import QualitySettings
 from facesearch.errors import (
     DatabaseUnavailable,
     ForeignTable,
@@ -14,11 +14,10 @@ from facesearch.errors import (
     NotAnImage,
     Unavailable,
 )
-from facesearch.interfaces import API, ImageDatabase, WorkerPool
+from facesearch.interfaces import API, ImageDatabase
 from facesearch.records import AutoTolerance, Wanted
-from facesearch.service import AGTAPI, EncodePhotos
 from tests.contracts.api import APIContract, Make, Models, Photos, vector, zipped
-from tests.fakes import FakeImageDatabase, FakeIndex
+from tests.unit.service.conftest import NewDatabase, Opened
 from tests.unit.service.parts import (
     BLACK,
     COLOURS,
@@ -26,10 +25,9 @@ from tests.unit.service.parts import (
     LIGHTER_RED,
     NEGATIVES,
     RED,
-    FailingDatabase,
     FakeKinds,
-    LosingPool,
-    open_image,
+    Parts,
+    SwitchedDatabase,
     photo,
 )
 
@@ -42,30 +40,6 @@ PHOTOS = Photos(
 )
 
 
-@dataclass
-class Parts:
-    """What an API is made of; `make` makes it."""
-
-    database: ImageDatabase = field(default_factory=FakeImageDatabase)
-    encoder: FakeKinds = field(default_factory=FakeKinds)
-    pool: WorkerPool = field(default_factory=LosingPool)
-    quality: QualitySettings = field(default_factory=QualitySettings)
-    answers_stale: bool = True
-
-    def make(self) -> AGTAPI:
-        return AGTAPI(
-            self.database,
-            self.encoder,
-            FakeIndex(self.encoder.model_id, self.encoder.dimension),
-            self.pool,
-            open_image=open_image,
-            encode_photos=EncodePhotos(open_image, lambda: self.encoder),
-            limits=LimitSettings(),
-            quality=self.quality,
-            answers_stale=self.answers_stale,
-        )
-
-
 class TestAGTAPIOfFakes(APIContract):
     @pytest.fixture
     def photos(self) -> Photos:
@@ -76,24 +50,18 @@ class TestAGTAPIOfFakes(APIContract):
         return Models(COLOURS, NEGATIVES, 3)
 
     @pytest.fixture
-    def database(self) -> ImageDatabase:
-        return FakeImageDatabase()
+    def database(self, new_database: NewDatabase) -> ImageDatabase:
+        return new_database()
 
     @pytest.fixture
-    def new_api(self, database: ImageDatabase) -> Make:
+    def new_api(self, database: SwitchedDatabase, tmp_path: Path) -> Make:
         def new(model_id: str, quality: QualitySettings) -> API:
-            return Parts(database, FakeKinds(model_id), quality=quality).make()
+            return Parts(database, FakeKinds(model_id), quality=quality).make(tmp_path / "imports")
 
         return new
 
 
-def opened(**parts: Any) -> AGTAPI:
-    api = Parts(**parts).make()
-    api.open()
-    return api
-
-
-def test_what_a_request_wants_reaches_the_encoder() -> None:
+def test_what_a_request_wants_reaches_the_encoder(opened: Opened) -> None:
     encoder = FakeKinds()
     api = opened(encoder=encoder)
     wanted = Wanted(detector="cnn", upsample=2, min_face_px=10, max_faces=4)
@@ -107,9 +75,9 @@ def test_what_a_request_wants_reaches_the_encoder() -> None:
 @pytest.mark.parametrize(("model_id", "found"), [(COLOURS, [1]), (NEGATIVES, [])])
 @pytest.mark.parametrize("configured", [COLOURS, NEGATIVES])
 def test_the_tolerance_that_counts_is_that_of_the_gallerys_model(
-    model_id: str, found: list[int], configured: str
+    opened: Opened, new_database: NewDatabase, model_id: str, found: list[int], configured: str
 ) -> None:
-    database = FakeImageDatabase()
+    database = new_database()
     opened(database=database, encoder=FakeKinds(model_id)).add_face(photo(((100, 0, 0), 9)), "a.png")
     api = opened(database=database, encoder=FakeKinds(configured))
     between = photo(((100 + 50, 0, 0), 9))  # 0.196 away, between the two tolerances
@@ -119,8 +87,10 @@ def test_the_tolerance_that_counts_is_that_of_the_gallerys_model(
     assert api.search_faces(beyond, "a.png", 1, None).faces[0].matches == ()
 
 
-def test_a_model_without_a_calibration_has_no_tolerance_that_fits_the_gallery() -> None:
-    database = FakeImageDatabase()
+def test_a_model_without_a_calibration_has_no_tolerance_that_fits_the_gallery(
+    opened: Opened, new_database: NewDatabase
+) -> None:
+    database = new_database()
     opened(database=database, encoder=FakeKinds(NEGATIVES)).add_face(PHOTOS.person, "a.png")
     api = opened(database=database, encoder=FakeKinds(COLOURS))
     for sent in (PHOTOS.person, PHOTOS.nobody):
@@ -129,8 +99,10 @@ def test_a_model_without_a_calibration_has_no_tolerance_that_fits_the_gallery() 
     assert api.search_faces(PHOTOS.person, "a.png", 1, None).chosen is None
 
 
-def test_a_start_without_the_database_goes_on_and_recovers(caplog: pytest.LogCaptureFixture) -> None:
-    database = FakeImageDatabase()
+def test_a_start_without_the_database_goes_on_and_recovers(
+    opened: Opened, new_database: NewDatabase, caplog: pytest.LogCaptureFixture
+) -> None:
+    database = new_database()
     database.away = DatabaseUnavailable("The database does not answer.")
     with caplog.at_level(logging.WARNING):
         api = opened(database=database)
@@ -154,8 +126,8 @@ def test_a_start_without_the_database_goes_on_and_recovers(caplog: pytest.LogCap
     assert [match.face_id for match in face.matches] == [added.id]
 
 
-def test_where_no_stale_answers_are_wanted_there_are_none() -> None:
-    database = FakeImageDatabase()
+def test_where_no_stale_answers_are_wanted_there_are_none(opened: Opened, new_database: NewDatabase) -> None:
+    database = new_database()
     api = opened(database=database, answers_stale=False)
     api.add_face(PHOTOS.person, "Ada_0001.png")
     live = api.search_faces(PHOTOS.person, "a.png", 1, None)
@@ -166,15 +138,15 @@ def test_where_no_stale_answers_are_wanted_there_are_none() -> None:
     assert api.search_faces(PHOTOS.person, "a.png", 1, None) == live
 
 
-def test_a_start_on_another_programs_table_fails() -> None:
-    database = FakeImageDatabase()
+def test_a_start_on_another_programs_table_fails(opened: Opened, new_database: NewDatabase) -> None:
+    database = new_database()
     database.away = ForeignTable()
     with pytest.raises(ForeignTable):
         opened(database=database)
 
 
-def test_a_gallery_whose_model_no_encoder_makes_is_refused() -> None:
-    database = FakeImageDatabase()
+def test_a_gallery_whose_model_no_encoder_makes_is_refused(opened: Opened, new_database: NewDatabase) -> None:
+    database = new_database()
     database.add_faces([vector(3)], "somebody else's")
     api = opened(database=database)
     for call in (
@@ -187,31 +159,41 @@ def test_a_gallery_whose_model_no_encoder_makes_is_refused() -> None:
     assert database.newest_change() == 1
 
 
-def test_a_match_that_is_gone_by_the_answer_is_left_out() -> None:
-    class Forgetful(FakeImageDatabase):
-        def get_faces(self, ids: Any) -> Any:
-            return {i: face for i, face in super().get_faces(ids).items() if i != 1}
+def test_a_match_that_is_gone_by_the_answer_is_left_out(opened: Opened, new_database: NewDatabase) -> None:
+    database = new_database()
+    stored = database.get_faces
 
-    api = opened(database=Forgetful())
+    def without_the_first(ids: Any) -> Any:
+        return {i: face for i, face in stored(ids).items() if i != 1}
+
+    database.get_faces = without_the_first  # type: ignore[method-assign]
+    api = opened(database=database)
     ids = [api.add_face(PHOTOS.person, "a.png").id for _ in range(2)]
     (face,) = api.search_faces(PHOTOS.person, "a.png", 5, None).faces
     assert [match.face_id for match in face.matches] == ids[1:]
 
 
-def test_many_imported_faces_are_stored_in_several_transactions() -> None:
-    database = FailingDatabase()
+def test_many_imported_faces_are_stored_in_several_transactions(
+    opened: Opened, new_database: NewDatabase
+) -> None:
+    database = new_database()
     assert opened(database=database).import_faces((vector(3) for _ in range(4_100)), COLOURS) == 4_100
-    assert database.transactions == [2_000, 2_000, 100]
+    assert database.added == [2_000, 2_000, 100]
 
 
-def test_an_import_that_loses_the_database_says_how_many_were_stored() -> None:
-    database = FailingDatabase(calls=1)
+def test_an_import_that_loses_the_database_says_how_many_were_stored(
+    opened: Opened, new_database: NewDatabase
+) -> None:
+    database = new_database()
+    database.additions = 1
     with pytest.raises(DatabaseUnavailable, match="2000 faces had been stored before"):
         opened(database=database).import_faces((vector(3) for _ in range(4_100)), COLOURS)
     assert database.newest_change() == 2_000
 
 
-def test_closing_ends_the_pool_before_the_database_though_a_part_fails() -> None:
+def test_closing_ends_the_pool_before_the_database_though_a_part_fails(
+    new_database: NewDatabase, tmp_path: Path
+) -> None:
     closed = []
 
     class Part:
@@ -222,10 +204,11 @@ def test_closing_ends_the_pool_before_the_database_though_a_part_fails() -> None
             closed.append(self.name)
             raise Unavailable(self.name)
 
-    parts = Parts()
-    api = parts.make()
-    for part, name in ((parts.pool, "pool"), (parts.database, "database")):
-        part.close = Part(name).close  # type: ignore[method-assign]
-    with pytest.raises(Unavailable):
-        api.close()
+    parts = Parts(new_database())
+    api = parts.make(tmp_path / "imports")
+    with pytest.MonkeyPatch.context() as patch:
+        for part, name in ((parts.pool, "pool"), (parts.database, "database")):
+            patch.setattr(part, "close", Part(name).close)
+        with pytest.raises(Unavailable):
+            api.close()
     assert closed == ["pool", "database"]

@@ -1,0 +1,96 @@
+import errno
+import io
+import os
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from facesearch.errors import NotFound, StorageFull, Unavailable
+from facesearch.service import waiting_room
+from facesearch.service.waiting_room import WaitingRoom
+
+DATA = b"an archive" * 1000
+
+
+@pytest.fixture
+def room(tmp_path: Path) -> WaitingRoom:
+    return WaitingRoom(tmp_path / "imports")
+
+
+def files(room: WaitingRoom) -> list[str]:
+    return sorted(path.name for path in room._folder.iterdir())
+
+
+def test_a_new_file_leaves_nothing_behind(room: WaitingRoom) -> None:
+    with room.new_file() as file:
+        file.write(DATA)
+        file.flush()
+        assert files(room) == []
+    assert files(room) == []
+
+
+def test_a_file_that_was_taken_over_outlives_its_closing(room: WaitingRoom) -> None:
+    with room.new_file() as file:
+        file.write(DATA)
+        room.take(file, "job")
+    with room.open("job") as taken:
+        assert taken.read() == DATA
+    assert files(room) == ["job.zip"]
+    assert (room._folder / "job.zip").stat().st_mode & 0o777 == 0o600
+    assert room._folder.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("make", [io.BytesIO, tempfile.TemporaryFile])
+def test_any_other_file_is_copied(room: WaitingRoom, make: Callable[[], Any]) -> None:
+    with make() as file:
+        file.write(DATA)
+        room.take(file, "job")
+    with room.open("job") as taken:
+        assert taken.read() == DATA
+
+
+def test_a_job_that_is_forgotten_has_no_archive(room: WaitingRoom) -> None:
+    room.take(io.BytesIO(DATA), "job")
+    room.forget("job")
+    room.forget("job")
+    with pytest.raises(NotFound):
+        room.open("job")
+
+
+def test_a_place_is_drawn_once_however_many_ask(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as threads:
+        places = list(threads.map(lambda _: WaitingRoom(tmp_path / "one").place(), range(40)))
+    assert len(set(places)) == 1
+    assert WaitingRoom(tmp_path / "two").place() != places[0]
+
+
+def test_old_archives_are_told(room: WaitingRoom) -> None:
+    assert room.older_than(10) == []
+    room.take(io.BytesIO(DATA), "new")
+    room.take(io.BytesIO(DATA), "old")
+    os.utime(room._folder / "old.zip", (1, 1))
+    assert room.older_than(3600) == ["old"]
+
+
+@pytest.mark.parametrize(("number", "error"), [(errno.ENOSPC, StorageFull), (errno.EACCES, Unavailable)])
+def test_a_disk_that_takes_nothing_is_told_without_a_path(
+    room: WaitingRoom, monkeypatch: pytest.MonkeyPatch, number: int, error: type[Exception]
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number), "/a/secret/path")
+
+    monkeypatch.setattr(waiting_room.shutil, "copyfileobj", fail)
+    with pytest.raises(error) as told:
+        room.take(io.BytesIO(DATA), "job")
+    assert "secret" not in str(told.value)
+    assert type(told.value) is error
+    assert files(room) == []
+    monkeypatch.undo()
+    room.take(io.BytesIO(DATA), "job")
+    monkeypatch.setattr(waiting_room.os, "fsync", fail)
+    with room.new_file() as file, pytest.raises(error):
+        room.take(file, "other")
