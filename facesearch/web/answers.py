@@ -1,9 +1,25 @@
 """What the records look like as JSON."""
 
+import json
 from dataclasses import asdict
 from typing import Any
 
-from facesearch.records import AddedFace, Box, BulkReport, Quality, SearchResult, StoredFace
+from facesearch.records import (
+    FILE_STATUSES,
+    AddedFace,
+    Box,
+    BulkReport,
+    FileReport,
+    Job,
+    Quality,
+    SearchResult,
+    StoredFace,
+)
+
+
+def text(value: Any) -> str:
+    """JSON on one line, as compact as it gets."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def box(value: Box) -> dict[str, int]:
@@ -48,31 +64,73 @@ def searched(found: SearchResult) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def added(face: AddedFace) -> tuple[str, dict[str, Any]]:
     """The body and the result of an enrolment."""
-    others = face.faces_found - 1
-    note = f" It is the largest of {face.faces_found} faces in the photo." if others else ""
-    return f"Added {face.person_name} with id {face.id}.{note}", {
+    return _sentence(face), {
         "id": face.id,
         "person_name": face.person_name,
         "box": box(face.box),
         "faces_found": face.faces_found,
         "quality": quality(face.quality),
+        "duplicate_of": face.duplicate_of,
     }
+
+
+def _sentence(face: AddedFace) -> str:
+    if face.duplicate_of == face.id:
+        return f"The same photo is stored already: {face.person_name} with id {face.id}. Nothing was added."
+    others = face.faces_found - 1
+    note = f" It is the largest of {face.faces_found} faces in the photo." if others else ""
+    known = "" if face.duplicate_of is None else f" The same photo is stored with id {face.duplicate_of} too."
+    return f"Added {face.person_name} with id {face.id}.{note}{known}"
 
 
 def added_in_bulk(report: BulkReport) -> tuple[str, dict[str, Any]]:
     """The body and the result of a bulk enrolment."""
-    files = [
-        {
-            "file": file.path,
-            "status": file.status,
-            "id": file.id,
-            "person_name": file.person_name,
-            "reason": file.reason,
-        }
-        for file in report.files
-    ]
+    files = [_file("file", file) for file in report.files]
     inserted = report.counts["inserted"]
     return f"Inserted {inserted} images in database.", {**report.counts, "files": files}
+
+
+def file(report: FileReport) -> dict[str, Any]:
+    """What became of one file of an import."""
+    return _file("path", report)
+
+
+def _file(path_key: str, report: FileReport) -> dict[str, Any]:
+    return {
+        path_key: report.path,
+        "status": report.status,
+        "id": report.id,
+        "person_name": report.person_name,
+        "reason": report.reason,
+        "faces": [{"id": face.id, "box": box(face.box)} for face in report.faces],
+        "duplicate_of": report.duplicate_of,
+    }
+
+
+def job(value: Job) -> dict[str, Any]:
+    """An import as it stands; `rate` is in files per second, `left_s` in seconds."""
+    here = f"/v1/jobs/{value.id}"
+    return {
+        "id": value.id,
+        "state": value.state,
+        "file_name": value.file_name,
+        "faces": value.options.faces,
+        "duplicates": "skip" if value.options.skip_duplicates else "store",
+        "counts": {"total": value.total, **{status: value.counts.get(status, 0) for status in FILE_STATUSES}},
+        "done": value.done,
+        "rate": None if value.rate is None else round(value.rate, 3),
+        "left_s": None if value.left_s is None else round(max(value.left_s, 0.0), 1),
+        "created_at": value.created_at.isoformat(),
+        "started_at": value.started_at and value.started_at.isoformat(),
+        "finished_at": value.finished_at and value.finished_at.isoformat(),
+        "error": value.error_code and {"code": value.error_code, "message": value.error},
+        "links": {
+            "self": here,
+            "files": f"{here}/files",
+            "report": f"{here}/report.csv",
+            "events": f"{here}/events",
+        },
+    }
 
 
 def info(face: StoredFace) -> dict[str, Any]:
@@ -92,4 +150,6 @@ def info(face: StoredFace) -> dict[str, Any]:
         "model": face.model_id,
         "dimension": face.dimension,
         "added_at": face.added_at.isoformat(),
+        "external_id": face.external_id,
+        "metadata": dict(face.metadata),
     }

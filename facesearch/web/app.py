@@ -16,11 +16,18 @@ from facesearch.errors import FacesearchError
 from facesearch.interfaces import API
 from facesearch.web.bodies import BodyLimit
 from facesearch.web.envelope import LastResort, install_error_handlers
+from facesearch.web.imports_routes import router as imports_router
+from facesearch.web.in_flight import InFlight, Places
+from facesearch.web.jobs_routes import router as jobs_router
 from facesearch.web.routes import router
+from facesearch.web.stopping import Stopping
 
 Application = FastAPI
 
-_BULKS_AT_ONCE = 2
+_DISK_THREADS = 4
+# So that neither those who wait for a bulk nor those who follow jobs keep everybody else out.
+_BULK_SHARE = 2
+_STREAM_SHARE = 4
 
 _log = logging.getLogger(__name__)
 
@@ -36,20 +43,20 @@ def create_app(read_settings: Callable[[], Settings], build_api: Callable[[Setti
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         settings = read_settings()
-        app.state.limits = settings.limits
-        app.state.threads = anyio.CapacityLimiter(settings.server.threads)
-        app.state.bulk_threads = anyio.CapacityLimiter(_BULKS_AT_ONCE)
-        api = await anyio.to_thread.run_sync(build_api, settings)
-        try:
-            await anyio.to_thread.run_sync(api.open)
-            app.state.api = api
-            yield
-        finally:
-            await anyio.to_thread.run_sync(api.close)
+        _set_limits(app, settings)
+        with app.state.stopping.noted_on_signals():
+            api = await anyio.to_thread.run_sync(build_api, settings)
+            try:
+                await anyio.to_thread.run_sync(api.open)
+                app.state.api = api
+                yield
+            finally:
+                await anyio.to_thread.run_sync(api.close)
 
     # Its page of documentation loads nothing from other hosts.
     app = FastAPIOffline(title="facesearch", version=__version__, lifespan=lifespan, redoc_url=None)
-    app.include_router(router)
+    for routes in (router, imports_router, jobs_router):
+        app.include_router(routes)
 
     @app.get("/", include_in_schema=False)
     async def home() -> RedirectResponse:
@@ -58,9 +65,27 @@ def create_app(read_settings: Callable[[], Settings], build_api: Callable[[Setti
     install_error_handlers(app)
     # The last one added is the outermost.
     app.add_middleware(BodyLimit)
+    app.add_middleware(InFlight)
     app.add_middleware(LastResort)
     app.add_middleware(PlainStart)
     return app
+
+
+def _set_limits(app: FastAPI, settings: Settings) -> None:
+    """Say how much the application does at the same time; what it counts in belongs to this process."""
+    most = settings.server.requests_in_flight
+    state = app.state
+    state.settings = settings
+    state.limits = settings.limits
+    state.stopping = Stopping()
+    state.in_flight = Places(most, "requests")
+    state.bulks = Places(max(1, most // _BULK_SHARE), "bulks")
+    state.streams = Places(max(1, most // _STREAM_SHARE), "event streams")
+    state.threads = anyio.CapacityLimiter(settings.server.threads)
+    state.disk_threads = anyio.CapacityLimiter(_DISK_THREADS)
+    # These only ask how a job goes on, and mostly sleep.
+    state.bulk_threads = anyio.CapacityLimiter(state.bulks.number)
+    state.stream_threads = anyio.CapacityLimiter(state.streams.number)
 
 
 class PlainStart:

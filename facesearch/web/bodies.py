@@ -1,16 +1,23 @@
 """Bounding what a request's body may cost while it arrives."""
 
+import time
+
 import anyio
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from facesearch.config import LimitSettings
+from facesearch.web.stopping import Stopping
 
-BULK_PATH = "/add_faces_in_bulk"
+ZIP_PATHS = ("/add_faces_in_bulk", "/v1/imports")
 
 # Boundaries, part headers and small form fields around the file.
 _FRAMING_BYTES = 64 * 1024
 _SILENCE_S = 60.0
+_SLOWEST_BYTES_PER_S = 1024
+# How long a body may still arrive once the service is asked to stop.
+_STOP_S = 3.0
+_LOOK_S = 0.5
 # A client that is answered while it still sends may see a reset connection instead of the answer;
 # a body that is only somewhat too long is therefore read to its end, unused.
 _DRAIN_BYTES = 64 * 1024**2
@@ -18,9 +25,10 @@ _DRAIN_S = 10.0
 
 
 class BodyLimit:
-    """ASGI middleware: 413 as soon as a body is over its limit, 408 when it stops arriving.
+    """ASGI middleware: 413 as soon as a body is over its limit, 408 when it stops arriving or crawls.
 
-    The limits are those of `app.state.limits`, which the lifespan sets.
+    The limits are those of `app.state.limits`, which the lifespan sets. Once `app.state.stopping` says that
+    the process shall end, a body that goes on arriving is 503.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -31,36 +39,56 @@ class BodyLimit:
             await self._app(scope, receive, send)
             return
         limits: LimitSettings = scope["app"].state.limits
-        bulk = scope["path"].rstrip("/") == BULK_PATH
-        file_bytes = limits.zip_bytes if bulk else limits.photo_bytes
-        body = _BoundedBody(receive, file_bytes, _declared_length(scope))
+        is_zip = scope["path"].rstrip("/") in ZIP_PATHS
+        file_bytes = limits.zip_bytes if is_zip else limits.photo_bytes
+        body = _BoundedBody(receive, file_bytes, _declared_length(scope), scope["app"].state.stopping)
         await self._app(scope, body.receive, send)
 
 
 class _BoundedBody:
     """One request's body. Belongs to the request's task."""
 
-    def __init__(self, receive: Receive, file_bytes: int, declared: int) -> None:
+    def __init__(self, receive: Receive, file_bytes: int, declared: int, stopping: Stopping) -> None:
         self._receive = receive
         self._file_bytes = file_bytes
         self._most = file_bytes + _FRAMING_BYTES
         self._declared = declared
+        self._stopping = stopping
         self._received = 0
+        self._waited_s = 0.0
+        self._complete = False
 
     async def receive(self) -> Message:
+        if self._complete:  # what comes now is that the client has gone, whenever that is
+            return await self._receive()
         if self._declared > self._most and not self._received:
             await self._refuse()
-        with anyio.move_on_after(_SILENCE_S):
-            message = await self._receive()
-            if message["type"] == "http.request":
-                self._received += len(message.get("body", b""))
-                if self._received > self._most:
-                    await self._refuse()
-            return message
+        message = await self._next()
+        if message["type"] == "http.request":
+            self._complete = not message.get("more_body", False)
+            self._received += len(message.get("body", b""))
+            if self._received > self._most:
+                await self._refuse()
+        return message
+
+    async def _next(self) -> Message:
+        begun = time.monotonic()
+        silent_s = 0.0
+        while silent_s < _SILENCE_S:
+            if self._stopping.for_s > _STOP_S:
+                raise HTTPException(503, "The service is stopping.")
+            if self._waited_s + silent_s > _SILENCE_S + self._received / _SLOWEST_BYTES_PER_S:
+                break
+            with anyio.move_on_after(_LOOK_S):
+                message = await self._receive()
+                self._waited_s += time.monotonic() - begun
+                return message
+            silent_s = time.monotonic() - begun
         raise HTTPException(408)
 
     async def _refuse(self) -> None:
-        await self._drain()
+        if not self._complete:
+            await self._drain()
         raise HTTPException(413, f"The file is over the limit of {self._file_bytes} bytes.")
 
     async def _drain(self) -> None:

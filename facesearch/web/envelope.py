@@ -1,5 +1,10 @@
-"""The envelope of every answer, and which HTTP status each error becomes."""
+"""The envelope of every answer, and which HTTP status each error becomes.
 
+The four old routes answer `{"status", "body", "result"}`. What is below /v1 answers without an envelope, and
+its errors are `{"code", "message", "details"}`.
+"""
+
+import errno
 import logging
 import traceback
 from collections.abc import Mapping
@@ -10,6 +15,7 @@ from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from facesearch.errors import (
@@ -18,34 +24,51 @@ from facesearch.errors import (
     FacesearchError,
     Invalid,
     InvalidConfig,
+    KeyReused,
     NoFaceFound,
     NotAllowed,
     NotFound,
+    QueueFull,
+    SeveralFaces,
+    StorageFull,
     TooLarge,
     Unavailable,
     UnsupportedMedia,
 )
 
 RETRY_AFTER_S = 5
+V1 = "/v1/"
 
 _STATUS: Mapping[type[FacesearchError], int] = {
     Invalid: 400,
     UnsupportedMedia: 415,
     TooLarge: 413,
     NoFaceFound: 422,
+    SeveralFaces: 422,
     FaceRefused: 422,
+    KeyReused: 422,
     InvalidConfig: 503,  # met by a request, it is the service that cannot go on
     NotAllowed: 403,
     NotFound: 404,
     Conflict: 409,
+    QueueFull: 429,
     Unavailable: 503,
 }
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 _SENTENCES = {
     404: "There is no such route.",
     405: "This route does not take that method.",
     408: "The request did not arrive in time.",
     500: "Something went wrong in the service; its log says where.",
+}
+_CODES = {
+    400: "invalid",
+    404: "not_found",
+    405: "method_not_allowed",
+    408: "timed_out",
+    413: "too_large",
+    503: "unavailable",
 }
 
 _log = logging.getLogger(__name__)
@@ -59,10 +82,26 @@ def ok(body: Any, result: Any = None) -> JSONResponse:
     return JSONResponse(jsonable_encoder(content))
 
 
-def failed(status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
-    """Answer with an error: its sentence as the body, its stable code in the result."""
-    content = {"status": "ERROR", "body": message, "result": {"code": code}}
-    return JSONResponse(content, status_code=status, headers=headers)
+def failed(
+    status: int,
+    code: str,
+    message: str,
+    path: str,
+    headers: Mapping[str, str] | None = None,
+    details: Mapping[str, Any] | None = None,
+) -> JSONResponse:
+    """Answer with an error, its sentence and its stable code, as is usual below that path.
+
+    An answer that tells of a passing state, 429 or 503, says when to ask again.
+    """
+    own = dict(headers or {})
+    if status in (429, 503):
+        own.setdefault("Retry-After", str(RETRY_AFTER_S))
+    if path.startswith(V1):
+        content = {"code": code, "message": message, "details": dict(details or {})}
+    else:
+        content = {"status": "ERROR", "body": message, "result": {"code": code}}
+    return JSONResponse(content, status_code=status, headers=own)
 
 
 def status_of(error: FacesearchError) -> int:
@@ -70,28 +109,49 @@ def status_of(error: FacesearchError) -> int:
     return next((_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS), 500)
 
 
-def answer_to(error: FacesearchError) -> JSONResponse:
-    """The answer that tells a client of an error."""
-    status = status_of(error)
-    headers = {"Retry-After": str(RETRY_AFTER_S)} if status == 503 else None
-    return failed(status, error.code, error.message, headers)
+def answer_to(error: FacesearchError, path: str) -> JSONResponse:
+    """The answer that tells a client of an error, as is usual below that path."""
+    return failed(status_of(error), error.code, error.message, path)
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Whether an error says that a disk has no room left."""
+    return isinstance(error, OSError) and error.errno in _NO_ROOM
 
 
 def install_error_handlers(app: FastAPI) -> None:
     """Let every error, the framework's own too, leave in the envelope."""
 
     @app.exception_handler(FacesearchError)
-    async def on_known(_: Request, error: FacesearchError) -> JSONResponse:
-        return answer_to(error)
+    async def on_known(request: Request, error: FacesearchError) -> JSONResponse:
+        return answer_to(error, request.url.path)
 
     @app.exception_handler(RequestValidationError)
-    async def on_validation(_: Request, error: RequestValidationError) -> JSONResponse:
-        return failed(400, "invalid_parameter", _explain(error))
+    async def on_validation(request: Request, error: RequestValidationError) -> JSONResponse:
+        reasons = _reasons(error)
+        message = "; ".join(reason for _, reason in reasons) + "."
+        details = {"parameters": [where for where, _ in reasons]}
+        return failed(400, "invalid_parameter", message, request.url.path, details=details)
 
     @app.exception_handler(HTTPException)
-    async def on_http(_: Request, error: HTTPException) -> JSONResponse:
-        message = _SENTENCES.get(error.status_code, error.detail)
-        return failed(error.status_code, f"http_{error.status_code}", message, error.headers)
+    async def on_http(request: Request, error: HTTPException) -> JSONResponse:
+        path = request.url.path
+        if is_full(error.__cause__):  # FastAPI makes a 400 of whatever happens while a form arrives
+            return answer_to(StorageFull(), path)
+        status = error.status_code
+        message = _SENTENCES.get(status, error.detail)
+        code = _CODES.get(status) if path.startswith(V1) or status == 503 else None
+        return failed(status, code or f"http_{status}", message, path, error.headers)
+
+    @app.exception_handler(OSError)
+    async def on_system(request: Request, error: OSError) -> JSONResponse:
+        if is_full(error):
+            return answer_to(StorageFull(), request.url.path)
+        raise error
+
+    @app.exception_handler(ClientDisconnect)
+    async def on_disconnect(request: Request, _: ClientDisconnect) -> JSONResponse:
+        return failed(400, "invalid", "The request ended early.", request.url.path)  # nobody reads it
 
 
 class LastResort:
@@ -120,13 +180,14 @@ class LastResort:
             place = traceback.extract_tb(error.__traceback__)[-1]
             _log.error("Unforeseen %s in %s, line %s", type(error).__name__, place.name, place.lineno)
             if not started:
-                await failed(500, "internal", _SENTENCES[500])(scope, receive, send)
+                await failed(500, "internal", _SENTENCES[500], scope["path"])(scope, receive, send)
 
 
-def _explain(error: RequestValidationError) -> str:
+def _reasons(error: RequestValidationError) -> list[tuple[str, str]]:
+    """Where each problem is, and what it is."""
     reasons = []
     for problem in error.errors():
         where = ".".join(str(part) for part in problem["loc"][1:]) or "request"
         missing = problem["type"] == "missing"
-        reasons.append(f"{where} is missing" if missing else f"{where}: {problem['msg']}")
-    return "; ".join(reasons) + "."
+        reasons.append((where, f"{where} is missing" if missing else f"{where}: {problem['msg']}"))
+    return reasons

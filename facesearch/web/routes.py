@@ -1,19 +1,22 @@
 """The four routes that other code already speaks."""
 
-from collections.abc import Callable
-from typing import Annotated, Any, Literal, TypeVar
+import hashlib
+from typing import Annotated, Any, Literal
 
 import anyio
 from fastapi import APIRouter, File, Form, Query, Request, UploadFile
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 
 from facesearch.errors import InvalidParameter
 from facesearch.interfaces import API
-from facesearch.records import AutoTolerance, Wanted
+from facesearch.records import AutoTolerance, ImportOptions, Wanted
 from facesearch.web import answers
 from facesearch.web.envelope import ok
+from facesearch.web.imports_routes import ZIP_BODY, started
+from facesearch.web.once import Key, once
+from facesearch.web.schemas import OldError
+from facesearch.web.work import JobWatch, in_thread
 
-R = TypeVar("R")
 Detector = Annotated[
     Literal["hog", "cnn", "centerface", "yunet"] | None,
     Query(description="Detector, where it is installed; by default the configuration's."),
@@ -25,10 +28,9 @@ MinFace = Annotated[
     int | None, Query(ge=0, le=10_000, description="Shorter side of the smallest face, in pixels.")
 ]
 
-router = APIRouter()
-
 Photo = Annotated[UploadFile, File(description="An image file.")]
-Archive = Annotated[UploadFile, File(description="A zip of image files.")]
+
+router = APIRouter(responses={"default": {"model": OldError, "description": "Error"}})
 
 
 @router.post("/search_faces", include_in_schema=False)
@@ -65,7 +67,7 @@ async def search_faces(
     def work(api: API) -> Any:
         return api.search_faces(file.file.read(), file.filename or "", most, largest_distance, wanted)
 
-    return ok(*answers.searched(await _run(request, work)))
+    return ok(*answers.searched(await in_thread(request, work)))
 
 
 @router.post("/add_face", include_in_schema=False)
@@ -76,22 +78,42 @@ async def add_face(
     detector: Detector = None,
     upsample: Upsample = None,
     min_face_px: MinFace = None,
+    key: Key = None,
 ) -> JSONResponse:
     """The person is named by the file's name: `Aaron_Eckhart_0001.jpg` is Aaron Eckhart."""
     wanted = Wanted(True, detector, upsample, min_face_px)
 
     def work(api: API) -> Any:
-        return api.add_face(file.file.read(), file.filename or "", wanted)
+        photo, name = file.file.read(), file.filename or ""
+        repeatable = once(request, key, name, hashlib.sha256(photo).hexdigest())
+        return api.add_face(photo, name, wanted, repeatable)
 
-    return ok(*answers.added(await _run(request, work)))
+    return ok(*answers.added(await in_thread(request, work)))
 
 
 @router.post("/add_faces_in_bulk", include_in_schema=False)
-@router.post("/add_faces_in_bulk/", summary="Store the largest face of every photo in a zip")
-async def add_faces_in_bulk(request: Request, file: Archive) -> JSONResponse:
-    """Says of each file what became of it; one broken file never costs the others."""
-    report = await _run(request, lambda api: api.add_faces_in_bulk(file.file), bulk=True)
-    return ok(*answers.added_in_bulk(report))
+@router.post(
+    "/add_faces_in_bulk/",
+    summary="Store the largest face of every photo in a zip",
+    response_class=JSONResponse,
+    openapi_extra=ZIP_BODY,
+)
+async def add_faces_in_bulk(request: Request, key: Key = None) -> Response:
+    """Says of each file what became of it; one broken file never costs the others.
+
+    The same as POST /v1/imports, waited for: what is begun goes on where the client does not wait.
+    """
+    state = request.app.state
+    state.bulks.refuse_if_full()
+    with state.bulks:
+        skip = state.settings.intake.old_routes_skip_duplicates
+        job = await started(request, key, ImportOptions("largest", skip, waited_for=True))
+        watch = JobWatch(request, job.id, state.bulk_threads)
+        if await watch.end() is None:
+            return Response()  # nobody reads it
+        report = await watch.report()
+        # As long as its list of files: other requests are answered meanwhile.
+        return await anyio.to_thread.run_sync(lambda: ok(*answers.added_in_bulk(report)))
 
 
 @router.post("/get_face_info", include_in_schema=False)
@@ -109,14 +131,7 @@ async def get_face_info(
     if not text:
         raise InvalidParameter("image_id is missing.")
     number = _whole_number("image_id", text)
-    return ok(answers.info(await _run(request, lambda api: api.get_face_info(number))))
-
-
-async def _run(request: Request, work: Callable[[API], R], *, bulk: bool = False) -> R:
-    """Call the synchronous API in a thread; bulks have threads of their own, so searches go on."""
-    state = request.app.state
-    limiter = state.bulk_threads if bulk else state.threads
-    return await anyio.to_thread.run_sync(work, state.api, limiter=limiter)
+    return ok(answers.info(await in_thread(request, lambda api: api.get_face_info(number))))
 
 
 def _whole_number(name: str, text: str) -> int:

@@ -7,17 +7,17 @@ from starlette.testclient import TestClient
 
 from facesearch.config import LimitSettings, Settings
 from facesearch.errors import FacesearchError
-from facesearch.interfaces import ANY_FACE, API
+from facesearch.interfaces import ANY_FACE, API, Imports
 from facesearch.records import (
     AddedFace,
     AutoTolerance,
     Box,
     BulkReport,
     ChosenTolerance,
-    FileReport,
     Location,
     NamedMatch,
     NewFace,
+    Once,
     PhotoInfo,
     ProbeFace,
     Quality,
@@ -26,6 +26,7 @@ from facesearch.records import (
     Wanted,
 )
 from facesearch.web import create_app
+from tests.web.fake_imports import FakeImports
 
 BOX = Box(top=10, right=109, bottom=109, left=10)
 QUALITY = Quality(
@@ -56,7 +57,15 @@ class FakeAPI(API):
         self.size = (250, 240)
         self.box = BOX
         self.quality: Quality | None = QUALITY
+        self.duplicate_of: int | None = None
+        self.external_id: str | None = None
+        self.metadata: dict[str, str] = {}
         self.is_open = False
+        self.fake_imports = FakeImports()
+
+    @property
+    def imports(self) -> Imports:
+        return self.fake_imports
 
     def _called(self, *call: object) -> None:
         assert self.is_open
@@ -75,28 +84,25 @@ class FakeAPI(API):
         self._called("search", photo, file_name, k, tolerance, wanted)
         return SearchResult(tuple(self.faces), self.stale_s, self.chosen)
 
-    def add_face(self, photo: bytes, file_name: str, wanted: Wanted = ANY_FACE) -> AddedFace:
-        self._called("add", photo, file_name, wanted)
-        return AddedFace(7, "Aaron Eckhart", BOX, faces_found=2, quality=QUALITY)
+    def add_face(
+        self, photo: bytes, file_name: str, wanted: Wanted = ANY_FACE, once: Once | None = None
+    ) -> AddedFace:
+        self._called("add", photo, file_name, wanted, *([] if once is None else [once]))
+        return AddedFace(7, "Aaron Eckhart", BOX, 2, QUALITY, self.duplicate_of)
 
     def import_faces(self, faces: Iterable[NewFace], model_id: str) -> int:
         raise AssertionError("no route imports vectors")
 
     def add_faces_in_bulk(self, archive: BinaryIO) -> BulkReport:
-        self._called("bulk", archive.read())
-        return BulkReport(
-            (
-                FileReport("a.jpg", "inserted", 8, "Ana"),
-                FileReport("b.jpg", "no_face", reason="No face was found in the photo."),
-            )
-        )
+        raise AssertionError("the route waits for a job")
 
     def get_face_info(self, face_id: int) -> StoredFace:
         self._called("info", face_id)
         photo = PhotoInfo("Aaron_Eckhart_0001.jpg", *self.size, self.taken_at, self.location)
         added_at = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+        known = (self.external_id, self.metadata)
         return StoredFace(
-            face_id, "Aaron Eckhart", "0001", photo, self.box, "model", 128, added_at, self.quality
+            face_id, "Aaron Eckhart", "0001", photo, self.box, "model", 128, added_at, self.quality, *known
         )
 
     def open(self) -> None:

@@ -4,7 +4,15 @@ import pytest
 from starlette.testclient import TestClient
 
 from facesearch.errors import FaceNotFound
-from facesearch.records import NO_BOX, AutoTolerance, ChosenTolerance, NamedMatch, ProbeFace, Wanted
+from facesearch.records import (
+    NO_BOX,
+    AutoTolerance,
+    ChosenTolerance,
+    ImportOptions,
+    NamedMatch,
+    ProbeFace,
+    Wanted,
+)
 from tests.web.conftest import FakeAPI
 
 PHOTO = {"file": ("Aaron_Eckhart_0001.jpg", b"photo", "image/jpeg")}
@@ -145,6 +153,7 @@ def test_an_enrolment_answers_a_sentence_and_the_face(client: TestClient, api: F
             "box": BOX,
             "faces_found": 2,
             "quality": QUALITY,
+            "duplicate_of": None,
         },
     }
     assert api.calls == [("add", b"photo", "Aaron_Eckhart_0001.jpg", ENROLLED)]
@@ -216,20 +225,35 @@ def test_a_bulk_answers_counts_and_a_report_per_file(client: TestClient, api: Fa
     answer = client.post("/add_faces_in_bulk/", files={"file": ("faces.zip", b"zip")})
     assert answer.json()["body"] == "Inserted 1 images in database."
     result = answer.json()["result"]
-    assert {key: result[key] for key in ("inserted", "no_face", "failed", "skipped")} == {
+    assert {key: count for key, count in result.items() if key != "files"} == {
         "inserted": 1,
         "no_face": 1,
+        "duplicate": 1,
         "failed": 0,
         "skipped": 0,
     }
-    assert result["files"][1] == {
-        "file": "b.jpg",
-        "status": "no_face",
-        "id": None,
-        "person_name": None,
-        "reason": "No face was found in the photo.",
-    }
-    assert api.calls == [("bulk", b"zip")]
+    assert result["files"][:2] == [
+        {
+            "file": "a.jpg",
+            "status": "inserted",
+            "id": 8,
+            "person_name": "Ana",
+            "reason": None,
+            "faces": [{"id": 8, "box": BOX}],
+            "duplicate_of": None,
+        },
+        {
+            "file": "b.jpg",
+            "status": "no_face",
+            "id": None,
+            "person_name": None,
+            "reason": "No face was found in the photo.",
+            "faces": [],
+            "duplicate_of": None,
+        },
+    ]
+    waited_for = ImportOptions("largest", skip_duplicates=False, waited_for=True)
+    assert api.fake_imports.started == [(b"zip", "faces.zip", waited_for, None)]
 
 
 @pytest.mark.parametrize(
@@ -263,6 +287,8 @@ def test_information_is_found_by_either_name_of_the_id(
             "model": "model",
             "dimension": 128,
             "added_at": "2026-01-02T03:04:05+00:00",
+            "external_id": None,
+            "metadata": {},
         },
     }
     assert api.calls == [("info", 7)]

@@ -1,0 +1,98 @@
+"""Archives as jobs, and what the service accepts."""
+
+from functools import partial
+from typing import Annotated, Any, Literal
+
+import anyio
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import JSONResponse
+
+from facesearch import __version__
+from facesearch.config import Settings
+from facesearch.records import ImportOptions, Job
+from facesearch.web import answers
+from facesearch.web.once import Key, once
+from facesearch.web.schemas import Info, JobAnswer, Limits, V1Error
+from facesearch.web.upload import FIELD, uploaded
+
+_LONGEST_NAME = 255
+
+# FastAPI would write the file to disk twice, and not where it belongs.
+ZIP_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": [FIELD],
+                    "properties": {
+                        FIELD: {
+                            "type": "string",
+                            "contentMediaType": "application/octet-stream",
+                            "description": "A zip of image files.",
+                        }
+                    },
+                }
+            }
+        },
+    }
+}
+
+Faces = Annotated[
+    Literal["largest", "all", "single"],
+    Query(description="Which faces of a photo are stored; with `single`, photos with several are refused."),
+]
+Duplicates = Annotated[
+    Literal["skip", "store"],
+    Query(description="What becomes of photos whose bytes are stored already."),
+]
+
+router = APIRouter(prefix="/v1", responses={"default": {"model": V1Error, "description": "Error"}})
+
+
+async def started(request: Request, key: str | None, options: ImportOptions) -> Job:
+    """Take the archive that a request carries, and queue a job for it.
+
+    Raises:
+        InvalidParameter, TooLarge, StorageFull: it did not arrive.
+    """
+    state = request.app.state
+    most = state.limits.zip_bytes
+    new_file = state.api.imports.new_file
+    async with uploaded(request, new_file, most, state.disk_threads, digest=key is not None) as upload:
+        repeatable = once(request, key, upload.file_name, upload.sha256 or "")
+        name = _label(upload.file_name)
+        # Making a large file safe takes seconds, which nobody else's request shall wait for.
+        start = partial(state.api.imports.start, upload.file, name, options, repeatable)
+        return await anyio.to_thread.run_sync(start, limiter=state.disk_threads)
+
+
+@router.post("/imports/", status_code=202, include_in_schema=False)
+@router.post(
+    "/imports",
+    status_code=202,
+    summary="Store the faces of every photo in a zip",
+    response_model=JobAnswer,
+    openapi_extra=ZIP_BODY,
+)
+async def imports(
+    request: Request, faces: Faces = "largest", duplicates: Duplicates = "skip", key: Key = None
+) -> JSONResponse:
+    """Answers as soon as the zip is safe, with a job that goes on by itself."""
+    job = await started(request, key, ImportOptions(faces, duplicates == "skip"))
+    return JSONResponse(answers.job(job), 202, {"Location": f"/v1/jobs/{job.id}"})
+
+
+@router.get("/info", summary="Tell the service's version and limits", response_model=Info)
+async def info(request: Request) -> JSONResponse:
+    """Bytes and pixels are of one file; `requests_in_flight` and `threads` are of one server process."""
+    settings: Settings = request.app.state.settings
+    sections = (settings.limits, settings.intake, settings.server)
+    known = {name: value for section in sections for name, value in section.model_dump().items()}
+    limits = {name: known[name] for name in Limits.model_fields}
+    return JSONResponse({"version": __version__, "limits": limits})
+
+
+def _label(file_name: str) -> str:
+    return file_name.replace("\\", "/").rpartition("/")[2][:_LONGEST_NAME]

@@ -1,0 +1,100 @@
+"""Jobs: how they go on, what became of their files, and their end before its time."""
+
+import re
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Depends, Path, Query, Request
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+from fastapi.sse import EventSourceResponse
+
+from facesearch.errors import JobNotFound
+from facesearch.web import answers
+from facesearch.web.cursors import cursor, number_of
+from facesearch.web.job_events import EventStream
+from facesearch.web.job_report import table
+from facesearch.web.schemas import FilesPage, JobAnswer, JobsPage, V1Error
+from facesearch.web.work import JobWatch, in_thread
+
+_JOBS, _FILES = "jobs", "files"
+_ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
+
+Limit = Annotated[int, Query(ge=1, le=1000, description="How many at most.")]
+Cursor = Annotated[str | None, Query(alias="cursor", description="`next` of the page before.")]
+Status = Annotated[
+    Literal["inserted", "no_face", "duplicate", "failed", "skipped"] | None,
+    Query(description="Only files that ended so."),
+]
+
+router = APIRouter(prefix="/v1/jobs", responses={"default": {"model": V1Error, "description": "Error"}})
+
+
+async def _known_form(job_id: Annotated[str, Path(description="The job's id.")]) -> str:
+    # No job has such an id; the database need not be asked, and may not even take it.
+    if not _ID.fullmatch(job_id):
+        raise JobNotFound
+    return job_id
+
+
+JobId = Annotated[str, Depends(_known_form)]
+
+
+@router.get("", summary="List jobs, the newest first", response_model=JobsPage)
+async def jobs(request: Request, limit: Limit = 100, at: Cursor = None) -> JSONResponse:
+    """`next` is the cursor of the following page, null at the end."""
+    before = number_of(_JOBS, at)
+    page = await in_thread(request, lambda api: api.imports.jobs(limit, before))
+    content = {"jobs": [answers.job(job) for job in page.items], "next": cursor(_JOBS, page.next)}
+    return JSONResponse(content)
+
+
+@router.get("/{job_id}", summary="Tell how a job goes on", response_model=JobAnswer)
+async def job(request: Request, job_id: JobId) -> JSONResponse:
+    """`rate` is in files per second of work, `left_s` in seconds at that rate."""
+    return JSONResponse(answers.job(await in_thread(request, lambda api: api.imports.get(job_id))))
+
+
+@router.delete("/{job_id}", summary="Cancel a job", response_model=JobAnswer)
+async def cancel(request: Request, job_id: JobId) -> JSONResponse:
+    """What it has stored so far stays. A job that has ended is 409."""
+    return JSONResponse(answers.job(await in_thread(request, lambda api: api.imports.cancel(job_id))))
+
+
+@router.get("/{job_id}/files", summary="Tell what became of a job's files", response_model=FilesPage)
+async def files(
+    request: Request, job_id: JobId, limit: Limit = 100, at: Cursor = None, status: Status = None
+) -> JSONResponse:
+    """In the archive's order, those that are done with so far."""
+    after = number_of(_FILES, at)
+    page = await in_thread(request, lambda api: api.imports.files(job_id, limit, after, status))
+    content = {"files": [answers.file(report) for report in page.items], "next": cursor(_FILES, page.next)}
+    return JSONResponse(content)
+
+
+@router.get(
+    "/{job_id}/report.csv",
+    summary="The same as a table",
+    response_class=Response,
+    responses={200: {"content": {"text/csv": {"schema": {"type": "string"}}}}},
+)
+async def report(request: Request, job_id: JobId) -> StreamingResponse:
+    """UTF-8. Text that a spreadsheet program could take for a formula has an apostrophe before it."""
+    watch = JobWatch(request, job_id, request.app.state.threads)
+    first = await watch.files()
+    headers = {"Content-Disposition": f'attachment; filename="import-{job_id}.csv"'}
+    return StreamingResponse(table(watch, first), headers=headers, media_type="text/csv")
+
+
+@router.get(
+    "/{job_id}/events",
+    summary="Follow a job as server-sent events",
+    response_class=EventSourceResponse,
+)
+async def events(request: Request, job_id: JobId) -> EventStream:
+    """`progress` whenever the job has changed, and `end` once it is over; the data is the job.
+
+    A stream that closes without `end` may be opened again.
+    """
+    state = request.app.state
+    state.streams.refuse_if_full()
+    job = await in_thread(request, lambda api: api.imports.get(job_id))
+    return EventStream(JobWatch(request, job_id, state.stream_threads), job, state.streams)

@@ -1,0 +1,44 @@
+"""Requests that may be repeated: their key, and what they asked for."""
+
+import hashlib
+import json
+from typing import Annotated
+from urllib.parse import parse_qsl
+
+from fastapi import Header, Request
+
+from facesearch.errors import InvalidParameter
+from facesearch.records import Once
+
+HEADER = "Idempotency-Key"
+
+Key = Annotated[
+    str | None,
+    Header(
+        alias=HEADER,
+        min_length=1,
+        max_length=255,
+        pattern="^[!-~]+$",
+        description="A name for this request. Repeated under it within 24 hours, the request is not carried "
+        "out again, and gets the first answer.",
+    ),
+]
+
+
+def once(request: Request, key: str | None, file_name: str, file_sha256: str) -> Once | None:
+    """Return under which key the request is to be carried out once, None where it has none.
+
+    Args:
+        file_sha256: of the file that it carries, in hexadecimal.
+
+    Raises:
+        InvalidParameter: it has several keys.
+    """
+    if key is None:
+        return None
+    if len(request.headers.getlist(HEADER)) > 1:
+        raise InvalidParameter(f"{HEADER} is given more than once.")
+    query = sorted(parse_qsl(request.url.query, keep_blank_values=True))
+    asked = [request.method, request.url.path.rstrip("/"), query, file_name, file_sha256]
+    # ASCII alone: a query may hold what has no UTF-8.
+    return Once(key, hashlib.sha256(json.dumps(asked).encode("ascii")).hexdigest())
