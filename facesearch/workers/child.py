@@ -13,6 +13,7 @@ from typing import Any
 
 from facesearch.workers.attempts import Attempt, attempt, describe, pack
 from facesearch.workers.lifetime import die_with, leave_signals_to_parent
+from facesearch.workers.memory import private_bytes
 from facesearch.workers.wire import Done, Started, Work
 
 TASKS_KEPT = 16
@@ -35,12 +36,18 @@ def enter(supervisor: int, starts: "Connection[Started, Any]") -> None:
 def run(work: Work) -> Done:
     """Run one piece of work; never raises."""
     _report_start(work.number)
+    packed = _result_of(work)
+    # Measured here, where the photo and what was made of it are gone.
+    return Done(work.number, packed, os.getpid(), private_bytes())
+
+
+def _result_of(work: Work) -> bytes:
     try:
         task = _load_task(work.task)
         item = pickle.loads(work.item)  # noqa: S301  written by our own server process
     except (Exception, SystemExit) as error:
-        return Done(work.number, pack(Attempt(failure=f"it cannot be loaded: {describe(error)}")))
-    return Done(work.number, pack(attempt(task, item)))
+        return pack(Attempt(failure=f"it cannot be loaded: {describe(error)}"))
+    return pack(attempt(task, item))
 
 
 @functools.lru_cache(maxsize=TASKS_KEPT)

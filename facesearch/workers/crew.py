@@ -11,6 +11,7 @@ import time
 from multiprocessing.connection import Connection
 
 from facesearch.workers.calls import Task
+from facesearch.workers.memory import private_bytes
 from facesearch.workers.wire import Died, Done, Ready, Report, Started, Work
 
 START_LIMIT_S = 60.0
@@ -48,7 +49,8 @@ class Crew:
         self.is_ready = False
         self.is_lost = False
         self._began: dict[int, tuple[int, float]] = {}  # task number to pid and time
-        self._heard_at = time.monotonic()
+        self._memory: dict[int, int] = {}  # pid to bytes after its latest task
+        self._made_at = self._heard_at = time.monotonic()
         ours, theirs = socket.socketpair()
         with theirs:
             _limit_waits(ours, STALL_S)
@@ -102,8 +104,9 @@ class Crew:
                     case Started(number, pid):
                         if number in self.out:  # else it is done already: the two come by different ways
                             self._began[number] = (pid, self._heard_at)
-                    case Done(number, packed):
+                    case Done(number, packed, pid, memory_bytes):
                         self._began.pop(number, None)
+                        self._memory[pid] = memory_bytes
                         done.append((self.out.pop(number), packed))
                     case Ready():
                         self.is_ready = True
@@ -122,6 +125,20 @@ class Crew:
         """Return the numbers of the tasks that have been running for longer than the limit."""
         now = time.monotonic()
         return {number for number in self.running() if now - self._began[number][1] >= limit_s}
+
+    @property
+    def age_s(self) -> float:
+        """How long ago this crew was made."""
+        return time.monotonic() - self._made_at
+
+    def grown(self, limit_bytes: int) -> dict[int, int]:
+        """Return the children that held more than the limit after their latest task: bytes by pid."""
+        return {pid: size for pid, size in self._memory.items() if size > limit_bytes}
+
+    def bloated(self, limit_bytes: int) -> dict[int, int]:
+        """Return the children that hold more than the limit at this moment, at work: bytes by pid."""
+        sizes = {pid: private_bytes(pid) for pid, _ in self._began.values()}
+        return {pid: size for pid, size in sizes.items() if size > limit_bytes}
 
     def is_stuck(self) -> bool:
         """Whether nothing moves though it should: the start, or a task that waits beside a free child."""

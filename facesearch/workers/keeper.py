@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 import signal
 import socket
 import threading
@@ -20,6 +21,10 @@ logger = logging.getLogger(__name__)
 LOSSES_LIMIT = 8
 LOOK_S = 1.0  # how often the sharing of slots is looked at
 IDLE_S = 2.0  # after how long without work slots are given to a pool that waits for some
+WATCH_S = 0.25  # how often the memory of children at work is looked at
+# A photo within the limits took up to 1.1 GB while it was decoded (64 million pixels of WebP with alpha).
+BLOAT = 3  # how many times the memory that a child may keep one task may take
+RENEW_S = 30.0  # how old a crew gets at least: where every child needs too much, it must still work
 BROKEN_S = 30.0  # how long the pool counts as broken after it gave up
 
 
@@ -31,12 +36,19 @@ class Keeper:
     """
 
     def __init__(
-        self, desk: CallDesk, slots: HostSlots, wanted: int, task_timeout_s: float, bell: socket.socket
+        self,
+        desk: CallDesk,
+        slots: HostSlots,
+        wanted: int,
+        task_timeout_s: float,
+        memory_bytes: int,
+        bell: socket.socket,
     ) -> None:
         """Take over a desk.
 
         Args:
             wanted: how many children there shall be where the host has slots for them.
+            memory_bytes: how much a child may hold after a task.
             bell: a non-blocking socket that becomes readable when there is something to look at.
         """
         self.crew: Crew | None = None
@@ -44,12 +56,13 @@ class Keeper:
         self._slots = slots
         self._wanted = wanted
         self._task_timeout_s = task_timeout_s
+        self._memory_bytes = memory_bytes
         self._bell = bell
         self._closing = False
         self._draining = False
         self._losses = 0
         self._gave_up_at = -BROKEN_S
-        self._busy_at = self._looked_at = time.monotonic()
+        self._busy_at = self._looked_at = self._watched_at = time.monotonic()
         self._thread = threading.Thread(target=self._keep, name="worker-pool", daemon=True)
         self._thread.start()
 
@@ -80,6 +93,7 @@ class Keeper:
                 self._hand_out()
                 self._listen()
                 self._enforce_limits()
+                self._limit_memory()
                 self._share_slots()
         except Exception:
             logger.exception("the worker pool's thread failed")
@@ -122,7 +136,8 @@ class Keeper:
         if crew is None:
             wait([self._bell], 0.0 if self._desk.has_work() else None)
         elif not crew.is_lost:
-            wait([self._bell, crew.connection], min(LOOK_S, crew.patience_s(self._task_timeout_s)))
+            look_s = WATCH_S if crew.out else LOOK_S
+            wait([self._bell, crew.connection], min(look_s, crew.patience_s(self._task_timeout_s)))
         with contextlib.suppress(BlockingIOError):
             while self._bell.recv(4096):
                 pass
@@ -181,6 +196,29 @@ class Keeper:
             logger.error("the worker pool was lost %d times in a row; its tasks are given up", LOSSES_LIMIT)
             error = Unavailable("The worker processes do not stay alive.")
             self._desk.answer_all_waiting(Attempt(error=error))
+
+    def _limit_memory(self) -> None:
+        """Renew the crew between two tasks where a child has grown; kill a child whose task takes far more.
+
+        The server watches, rather than a limit of the kernel (RLIMIT_AS, RLIMIT_DATA): that counts what is
+        reserved and not what is used, of which arenas and thread stacks of numeric libraries have plenty,
+        and an allocation that fails inside them may leave them in any state. Where the system does not tell
+        the memory of another process, only the first half works.
+        """
+        crew = self.crew
+        if crew is None or crew.is_lost:
+            return
+        now = time.monotonic()
+        if now - self._watched_at >= WATCH_S:
+            self._watched_at = now
+            for pid, size in crew.bloated(BLOAT * self._memory_bytes).items():
+                logger.warning("worker process %d holds %d MB at one task and is killed", pid, size // 10**6)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)  # what follows is that of every child that dies
+        if not self._draining and crew.age_s >= RENEW_S and (grown := crew.grown(self._memory_bytes)):
+            pid, size = max(grown.items(), key=lambda entry: entry[1])
+            logger.info("worker process %d has grown to %d MB; the pool is renewed", pid, size // 10**6)
+            self._draining = True
 
     def _share_slots(self) -> None:
         """Give an idle crew's slots to a pool that waits; replace a small crew when slots are free."""

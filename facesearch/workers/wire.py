@@ -25,10 +25,15 @@ class Started(NamedTuple):
 
 
 class Done(NamedTuple):
-    """To the server: what a piece of work came to, as `attempts.pack` wrote it."""
+    """To the server: what a piece of work came to, as `attempts.pack` wrote it.
+
+    With the pid of the child and the memory that it holds after it; 0 where no child had it.
+    """
 
     number: int
     packed: bytes
+    pid: int = 0
+    memory_bytes: int = 0
 
 
 class Died(NamedTuple):

@@ -41,11 +41,11 @@ class WorkerPoolContract(ABC):
     def test_none_is_an_item_and_a_value_like_any_other(self, pool: WorkerPool) -> None:
         assert [o.unwrap() for o in pool.map(type, [None, 1])] == [type(None), int]
 
-    def test_takes_at_most_two_items_per_process_ahead(self, pool: WorkerPool) -> None:
+    def test_takes_at_most_four_items_per_process_ahead(self, pool: WorkerPool) -> None:
         items = Counted(200)
         for given, outcome in enumerate(pool.map(tasks.double, items)):
             assert outcome.unwrap() == 2 * given
-            assert items.taken <= given + 2 * pool.processes
+            assert items.taken <= given + 4 * pool.processes
         assert items.taken == 200
 
     def test_takes_nothing_before_the_first_outcome_is_asked_for(self, pool: WorkerPool) -> None:
@@ -59,7 +59,7 @@ class WorkerPoolContract(ABC):
         outcomes = pool.map(tasks.double, items)
         next(outcomes)
         outcomes.close()  # type: ignore[attr-defined]
-        assert items.taken <= 1 + 2 * pool.processes
+        assert items.taken <= 1 + 4 * pool.processes
         assert [o.unwrap() for o in pool.map(tasks.double, range(20))] == list(range(0, 40, 2))
 
     def test_an_error_of_the_project_keeps_its_class_and_message(self, pool: WorkerPool) -> None:

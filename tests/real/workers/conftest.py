@@ -25,8 +25,8 @@ def make_pool(tmp_path: Path, marked: MarkedProcesses) -> Iterator[MakePool]:
     """Make pools of two children that share one folder of slots, and close them."""
     pools: list[ProcessPool] = []
 
-    def make(processes: int = 2, per_host: int = 8, task_timeout_s: float = 60.0) -> ProcessPool:
-        pools.append(ProcessPool(processes, per_host, task_timeout_s, tmp_path / "slots"))
+    def make(processes: int = 2, per_host: int = 8, task_timeout_s: float = 60.0, **more: int) -> ProcessPool:
+        pools.append(ProcessPool(processes, per_host, task_timeout_s, tmp_path / "slots", **more))
         return pools[-1]
 
     yield make

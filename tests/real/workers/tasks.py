@@ -65,6 +65,28 @@ def hold(item: tuple[str, str]) -> str:
     return name
 
 
+def keep(size: int) -> int:
+    """Hold this many bytes more from now on; return the pid."""
+    kept.append(bytearray(b"x") * size)
+    return os.getpid()
+
+
+kept: list[bytearray] = []
+
+
+def grow_at_zero(item: tuple[str, int]) -> int:
+    """Take 8 MB more every hundredth of a second at number 0, up to 1 GB; say in a file that it began."""
+    folder, number = item
+    if number == 0:
+        with (Path(folder) / "grows").open("a") as runs:
+            runs.write(f"{os.getpid()}\n")
+        taken = []
+        for _ in range(125):
+            taken.append(bytearray(b"x") * 8_000_000)
+            time.sleep(0.01)
+    return number
+
+
 def hang_at_zero(number: int) -> int:
     if number == 0:
         time.sleep(3600)
