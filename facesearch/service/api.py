@@ -171,8 +171,9 @@ class AGTAPI(API):
             face = new.face
             return AddedFace(face_id, new.person_name, face.box, encoded.faces_found, face.quality, before)
 
-        added, first = self._first_answers.write(once, store, face_as_json, alone=self._skips_duplicates)
-        return face_from_json(first) if added is None else added
+        return self._first_answers.write(
+            once, store, face_as_json, face_from_json, alone=self._skips_duplicates
+        )
 
     def add_faces_in_bulk(self, archive: BinaryIO) -> BulkReport:
         """See API."""

@@ -40,17 +40,21 @@ class FirstAnswers:
         return json.loads(answer.content)
 
     def write(
-        self, once: Once | None, work: Callable[[], R], content: Callable[[R], Any], *, alone: bool = False
-    ) -> tuple[R | None, Any]:
-        """Do the writing part of a request in a transaction, together with its answer.
+        self,
+        once: Once | None,
+        work: Callable[[], R],
+        content: Callable[[R], Any],
+        restored: Callable[[Any], R],
+        *,
+        alone: bool = False,
+    ) -> R:
+        """Do the writing part of a request in one transaction with its answer; return what it came to.
 
         Args:
             work: writes, and returns what it came to.
             content: turns that into what JSON can hold.
+            restored: turns it back, where somebody else was first and all of this was rolled back.
             alone: whether nobody else may change faces meanwhile.
-
-        Returns:
-            What `work` came to and None, or None and what `find` returns where somebody else was first.
         """
         context = self._database.alone() if alone else self._database.transaction() if once else nullcontext()
         try:
@@ -58,10 +62,10 @@ class FirstAnswers:
                 done = work()
                 if once:
                     self._jobs.add_answer(once, json.dumps(content(done)))
-                return done, None
+                return done
         except Conflict:
             if once and (first := self.find(once)) is not None:
-                return None, first
+                return restored(first)
             raise
 
 

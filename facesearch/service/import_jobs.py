@@ -85,15 +85,19 @@ class ImportJobs(Imports):
             raise QueueFull(f"{self._intake.imports_queued} imports are waiting, which is as many as may.")
         self._room.take(archive, new.id)
         try:
-            job, first = self._answers.write(once, lambda: self._jobs.add(new), lambda _: {"job": new.id})
+            job = self._answers.write(
+                once,
+                lambda: self._jobs.add(new),
+                lambda job: {"job": job.id},
+                lambda first: self._jobs.get(first["job"]),
+            )
         except DatabaseUnavailable:
             raise  # the job may be there nevertheless; an archive without one goes when it is tidied up
         except BaseException:
             self._room.forget(new.id)
             raise
-        if job is None:
+        if job.id != new.id:  # the same request was quicker elsewhere
             self._room.forget(new.id)
-            return self._jobs.get(first["job"])
         self._runner.wake()
         return job
 

@@ -132,7 +132,7 @@ def _unnamed(folder: Path) -> BinaryIO:
         with suppress(OSError):  # a file system that does not know it; a full one fails again below
             descriptor = os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
             return os.fdopen(descriptor, "w+b")
-    return tempfile.TemporaryFile(dir=folder)  # type: ignore[return-value]
+    return tempfile.TemporaryFile(dir=folder)
 
 
 def _link(archive: BinaryIO, path: Path, folder: int) -> bool:

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image as Pillow
 from PIL import ImageOps
 
-from facesearch.config import EncoderSettings, LimitSettings, QualitySettings, Settings
-from facesearch.databases import open_image_database
+from facesearch.config import EncoderSettings, IntakeSettings, LimitSettings, QualitySettings, Settings
+from facesearch.databases import open_image_database, open_job_store
 from facesearch.encoders import AGTEncoder
 from facesearch.images import AGTImage
 from facesearch.interfaces import API, ImageDatabase, WorkerPool
@@ -18,7 +18,7 @@ from facesearch.search import ExactIndex
 from facesearch.service import AGTAPI, EncodePhotos
 from facesearch.workers import InlinePool, ProcessPool
 from tests.contracts.api import APIContract, Make, Models, Photos, zipped
-from tests.fakes import FakeEncoder, FakeImageDatabase, FakeIndex
+from tests.fakes import FakeEncoder, FakeIndex
 from tests.real.deadly_photos import DEADLY, open_or_die
 from tests.unit.service.parts import GREEN, photo
 
@@ -84,10 +84,13 @@ class TestAGTAPI(APIContract):
                 configured,
                 ExactIndex(tmp_path / "index", configured.model_id, configured.dimension, pool, 0),
                 pool,
+                jobs=open_job_store(database),
+                imports_folder=tmp_path / "imports",
                 open_image=open_image,
                 encode_photos=EncodePhotos(open_image, lambda: configured),
                 limits=LimitSettings(),
                 quality=quality,
+                intake=IntakeSettings(),
             )
 
         return new
@@ -107,22 +110,30 @@ def new_pool(tmp_path: Path) -> Iterator[Callable[[], WorkerPool]]:
 
 
 def test_a_photo_that_ends_its_process_costs_the_others_of_its_group_nothing(
-    new_pool: Callable[[], WorkerPool],
+    new_pool: Callable[[], WorkerPool], tmp_path: Path
 ) -> None:
-    database, encoder = FakeImageDatabase(), FakeEncoder()
+    encoder = FakeEncoder()
+    database = open_image_database(Settings(data_dir=tmp_path / "data"))
     api = AGTAPI(
         database,
         encoder,
         FakeIndex(encoder.model_id, encoder.dimension),
         new_pool(),
+        jobs=open_job_store(database),
+        imports_folder=tmp_path / "imports",
         open_image=open_or_die,
         encode_photos=EncodePhotos(open_or_die, FakeEncoder),
         limits=LimitSettings(),
         quality=QualitySettings(),
+        intake=IntakeSettings(),
     )
     api.open()
-    files = {f"Person{at}_0001.png": photo((GREEN, 20)) for at in range(9)}
-    report = api.add_faces_in_bulk(zipped({**files, "Person5_0001.png": DEADLY + files["Person5_0001.png"]}))
-    assert [file.path for file in report.files if file.status != "inserted"] == ["Person5_0001.png"]
-    assert "died" in (report.files[5].reason or "")
-    assert database.newest_change() == 8
+    try:
+        files = {f"Person{at}_0001.png": photo((GREEN, 20 + at)) for at in range(9)}
+        files["Person5_0001.png"] = DEADLY + files["Person5_0001.png"]
+        report = api.add_faces_in_bulk(zipped(files))
+        assert [f.path for f in report.files if f.status != "inserted"] == ["Person5_0001.png"]
+        assert "died" in (report.files[5].reason or "")
+        assert database.newest_change() == 8
+    finally:
+        api.close()

@@ -1,6 +1,7 @@
 import errno
 import io
 import os
+import shutil
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +11,6 @@ from typing import Any
 import pytest
 
 from facesearch.errors import NotFound, StorageFull, Unavailable
-from facesearch.service import waiting_room
 from facesearch.service.waiting_room import WaitingRoom
 
 DATA = b"an archive" * 1000
@@ -83,7 +83,7 @@ def test_a_disk_that_takes_nothing_is_told_without_a_path(
     def fail(*_: object, **__: object) -> None:
         raise OSError(number, os.strerror(number), "/a/secret/path")
 
-    monkeypatch.setattr(waiting_room.shutil, "copyfileobj", fail)
+    monkeypatch.setattr(shutil, "copyfileobj", fail)
     with pytest.raises(error) as told:
         room.take(io.BytesIO(DATA), "job")
     assert "secret" not in str(told.value)
@@ -91,6 +91,6 @@ def test_a_disk_that_takes_nothing_is_told_without_a_path(
     assert files(room) == []
     monkeypatch.undo()
     room.take(io.BytesIO(DATA), "job")
-    monkeypatch.setattr(waiting_room.os, "fsync", fail)
+    monkeypatch.setattr(os, "fsync", fail)
     with room.new_file() as file, pytest.raises(error):
         room.take(file, "other")
