@@ -32,6 +32,8 @@ _ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
 # A part is on the disk while it is sent, and is sent again where its connection breaks off.
 _FILES_A_PART, _BYTES_A_PART = 1_000, 128 * 1024**2
 _INTERRUPTED = 130  # as shells have it: 128 and the number of SIGINT
+_GOES_ON = "What is stored stays. The same command goes on: photos that are stored are skipped."
+_STORES_AGAIN = "What is stored stays. To go on without storing it again, leave out --duplicates store."
 
 
 @click.command("import", short_help="Import photos, or encodings of face_recognition.")
@@ -125,13 +127,16 @@ def _import_photos(
                 imported = _import_directly(source, options, bar)
             else:
                 imported = stack.enter_context(_import_remotely(source, options, url, bar))
-            summary = Summary(source.name or str(source), imported, time.monotonic() - started, report, url)
+            summary = Summary(
+                source.resolve().name or str(source), imported, time.monotonic() - started, report
+            )
             summary.read(file)
-    except KeyboardInterrupt:
-        click.echo(_interrupted(options), err=True)
+    except KeyboardInterrupt as interrupt:
+        click.echo(f"Interrupted. {interrupt}".strip(), err=True)
+        click.echo(_GOES_ON if options.skip_duplicates else _STORES_AGAIN, err=True)
         sys.exit(_INTERRUPTED)
     except OSError as error:
-        raise Invalid(f"{source.name} cannot be read: {error.strerror}.") from None
+        raise Invalid(f"{source.name} cannot be imported: {error.strerror}.") from None
     click.echo(json.dumps(summary.as_json(), indent=2) if as_json else "\n".join(summary.sentences()))
     if imported.state != DONE:
         raise FacesearchError(imported.error)
@@ -190,9 +195,3 @@ def _refuse_options(context: click.Context, options: Mapping[str, str], reason: 
 def _is_zip(file: Path) -> bool:
     with file.open("rb") as opened:
         return file.suffix.lower() == ".zip" or opened.read(4) in _ZIP_MAGIC
-
-
-def _interrupted(options: ImportOptions) -> str:
-    if options.skip_duplicates:
-        return "Interrupted. What is stored stays; the same command goes on, and skips what is stored."
-    return "Interrupted. What is stored stays; the same command without --duplicates store skips it."

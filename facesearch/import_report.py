@@ -1,9 +1,10 @@
 """What an import came to: in sentences, as a CSV file, and as JSON."""
 
 import csv
+import json
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self, TextIO
 
@@ -13,6 +14,8 @@ from facesearch.records import DONE, FILE_STATUSES, FileReport
 COLUMNS = ("path", "status", "id", "person_name", "reason", "duplicate_of", "faces")
 
 _SHOWN = 5
+# What a spreadsheet program takes for a formula's beginning, the full-width forms too.
+_FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
 _WORDS = {
     "inserted": ("inserted", "inserted"),
     "duplicate": ("duplicate", "duplicates"),
@@ -33,6 +36,7 @@ class Imported:
         counts: how many of them ended in each of FILE_STATUSES.
         files: their reports, in order; read once.
         error: why it failed.
+        service: where they went, None for the database itself.
     """
 
     jobs: tuple[str, ...]
@@ -41,6 +45,7 @@ class Imported:
     counts: Mapping[str, int]
     files: Iterable[FileReport]
     error: str | None = None
+    service: str | None = None
 
     @property
     def done(self) -> int:
@@ -90,7 +95,7 @@ class ReportFile:
         if self._lines is None:
             if self._file.seekable():
                 self._file.truncate(0)
-            self._lines = csv.writer(self._file, lineterminator="\n")
+            self._lines = csv.writer(self._file, lineterminator="\r\n")
             self._lines.writerow(COLUMNS)
 
     def _cannot(self, error: OSError) -> FacesearchError:
@@ -119,7 +124,6 @@ class Summary:
     imported: Imported
     seconds: float
     report: Path | None = None
-    service: str | None = None
     failures: list[FileReport] = field(default_factory=list)
 
     def read(self, file: ReportFile | None) -> None:
@@ -163,7 +167,7 @@ class Summary:
         """One object for programs."""
         return {
             "source": self.name,
-            "service": self.service,
+            "service": self.imported.service,
             "state": self.imported.state,
             "error": self.imported.error,
             "jobs": list(self.imported.jobs),
@@ -188,21 +192,24 @@ def described(counts: Mapping[str, int]) -> str:
 
 
 def csv_line(report: FileReport) -> list[Any]:
-    """A report as the values of COLUMNS; `faces` is how many the import stored."""
-    return [
-        report.path,
-        report.status,
-        report.id,
-        report.person_name,
-        report.reason,
-        report.duplicate_of,
-        len(report.faces),
-    ]
+    """A report as the values of COLUMNS; `faces` is JSON.
+
+    Text that a spreadsheet program could take for a formula has an apostrophe before it.
+    """
+    texts = (report.path, report.status, report.person_name, report.reason)
+    path, status, person_name, reason = (_harmless(text or "") for text in texts)
+    faces = [{"id": face.id, "box": asdict(face.box)} for face in report.faces]
+    as_json = json.dumps(faces, separators=(",", ":")) if faces else ""
+    return [path, status, report.id, person_name, reason, report.duplicate_of, as_json]
 
 
 def printable(text: str) -> str:
     """A name that somebody else chose, without what would move a terminal's cursor."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def _harmless(text: str) -> str:
+    return f"'{text}" if text.startswith(_FORMULA) else text
 
 
 def _wrong(counts: Mapping[str, int]) -> int:

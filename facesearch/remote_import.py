@@ -3,11 +3,11 @@
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing, suppress
+from contextlib import closing
 from itertools import count
 from typing import TYPE_CHECKING
 
-from facesearch.errors import FacesearchError
+from facesearch.errors import FacesearchError, Unavailable
 from facesearch.import_report import Imported
 from facesearch.records import DONE, FILE_STATUSES, FileReport, ImportOptions
 from facesearch.remote_service import RemoteJob, RemoteService
@@ -60,8 +60,10 @@ class RemoteImport:
                     break
             self._wait(0)
         except KeyboardInterrupt:
-            self._cancel()
-            raise
+            raise KeyboardInterrupt(self._cancel()) from None
+        except FacesearchError as error:
+            note = " What was sent before is imported." if self._started else ""
+            raise type(error)(f"{error.message}{note}") from None
         bad = next((job for job in self._started if job.state != DONE), None)
         return Imported(
             tuple(job.id for job in self._started),
@@ -70,6 +72,7 @@ class RemoteImport:
             self._counts(),
             self._reports(),
             (bad.error or "The import was cancelled.") if bad else None,
+            self._service.name,
         )
 
     @property
@@ -108,11 +111,18 @@ class RemoteImport:
             time.sleep(pause)
             pause = min(1.5 * pause, _LONGEST_PAUSE_S)
 
-    def _cancel(self) -> None:
+    def _cancel(self) -> str:
+        """Cancel what goes on; return a sentence where the service could not be told."""
+        told = True
         for job in self._started:
             if not job.is_over:
-                with suppress(FacesearchError):
+                try:
                     self._service.cancel(job.id)
+                except Unavailable:
+                    told = False
+                except FacesearchError:
+                    pass  # it is over
+        return "" if told else "The service could not be told, and goes on with what it has got."
 
     def _tell(self) -> None:
         self._on_progress(self._files(), self._counts())

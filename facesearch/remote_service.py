@@ -137,15 +137,15 @@ class RemoteService:
 
     def files(self, job_id: str) -> Iterator[FileReport]:
         """Yield what became of each file of a job."""
-        after: Any = None
+        cursor: str | None = None
         while True:
-            query = {"limit": _PAGE} | ({} if after is None else {"after": after})
+            query = {"limit": str(_PAGE)} | ({"cursor": cursor} if cursor else {})
             answer = self._ask(partial(self._client.get, f"v1/jobs/{job_id}/files", params=query))
             with _understood(self.name):
                 page = answer.json()
-                reports, after = [_report(file) for file in page["files"]], page["next"]
+                reports, cursor = [_report(file) for file in page["files"]], page["next"]
             yield from reports
-            if after is None:
+            if cursor is None:
                 return
 
     def cancel(self, job_id: str) -> None:

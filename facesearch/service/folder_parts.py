@@ -9,12 +9,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import BinaryIO, NamedTuple
 
-from facesearch.errors import Invalid
+from facesearch.errors import Invalid, StorageFull
 from facesearch.records import FileReport
 from facesearch.service.enrol import Naming
 from facesearch.service.photo_source import PEOPLE_FILE, Entry, PhotoSource, is_archive
 
 _UNUSED = "people.csv names this file, but it is not there."
+_NO_ROOM = "There is no room for an archive of photos in this machine's folder for temporary files."
 _FIRST_COLUMNS = ("path", "person", "external_id")
 
 
@@ -76,6 +77,8 @@ class FolderParts:
                 packing.leave_out(FileReport(path, "failed", reason=_UNUSED))
             if packing.people or packing.reports:
                 yield packing.part(self._called(number))
+        except OSError:
+            raise StorageFull(_NO_ROOM) from None
         finally:
             packing.close()
 
@@ -124,16 +127,18 @@ class _Packing:
         self.reports[len(self.people) + len(self.reports)] = report
 
     def part(self, name: str) -> Part:
-        """Finish the archive."""
+        """Finish the archive and hand it over."""
         if self._zip is not None:
             self._zip.writestr(zipfile.ZipInfo(PEOPLE_FILE), _people_csv(self.people))
             self._zip.close()
-        return Part(name, self._file, self.reports)
+        part = Part(name, self._file, self.reports)
+        self._file = self._zip = None
+        return part
 
     def close(self) -> None:
-        """Give it up; nothing happens where its receiver has closed it."""
+        """Give it up, unless it was handed over."""
         if self._zip is not None:
-            with suppress(ValueError):
+            with suppress(OSError, ValueError):
                 self._zip.close()
         if self._file is not None:
             self._file.close()
