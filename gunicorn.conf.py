@@ -11,6 +11,7 @@ from typing import Any
 
 from facesearch.config import load_settings
 from facesearch.errors import InvalidConfig
+from facesearch.workers.lifetime import die_with
 
 try:
     _server = load_settings().server
@@ -40,9 +41,13 @@ control_socket_disable = True
 
 
 def post_worker_init(worker: Any) -> None:
-    """Let a worker that was asked to stop end as a program does.
+    """Let a worker that was asked to stop end as a program does, and one whose master was killed end at all.
 
     uvicorn finishes its requests and then raises the signal once more. By default that kills the process
     before its exit handlers ran, and gunicorn logs an error about it.
+
+    Without its master a worker would keep the port, and whoever starts the service anew would not get it.
+    Asked for here, and not after the fork: a change of user and group in between would undo it.
     """
+    die_with(worker.ppid)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
