@@ -33,7 +33,6 @@ from facesearch.records import (
     AddedFace,
     AutoTolerance,
     BulkReport,
-    FileReport,
     ImportOptions,
     NewFace,
     Once,
@@ -56,7 +55,6 @@ LARGEST_TOLERANCE = 2.0
 IMPORTED_PER_TRANSACTION = 2_000
 # How long a bulk waits for a database that is away; its job goes on whenever that is back.
 OUTAGE_S = 60.0
-REPORTS_A_PAGE = 10_000
 
 _log = logging.getLogger(__name__)
 
@@ -181,19 +179,11 @@ class AGTAPI(API):
         job = self._imports.start(archive, "", options)
         while not job.is_over:
             job = self._imports.wait(job.id, OUTAGE_S)
-        files: list[FileReport] = []
-        after = None
-        while True:
-            page = self._imports.files(job.id, REPORTS_A_PAGE, after)
-            files += page.items
-            if page.next is None:
-                break
-            after = page.next
         if job.state == CANCELLED:
             raise LeaseLost("The import was cancelled.")
         if job.error_code is not None:
             raise error_of(job.error_code, job.error)
-        return BulkReport(tuple(files))
+        return BulkReport(self._imports.all_files(job.id))
 
     def import_faces(self, faces: Iterable[NewFace], model_id: str) -> int:
         """See API. Vectors that this service could never compare a probe with are refused."""

@@ -31,6 +31,7 @@ from facesearch.service.waiting_room import WaitingRoom
 
 _LONGEST_LOOK_S = 0.5
 _STALE_ARCHIVE_S = 3600.0
+_REPORTS_A_PAGE = 10_000
 
 
 class ImportJobs(Imports):
@@ -127,6 +128,13 @@ class ImportJobs(Imports):
         self, job_id: str, limit: int, after: int | None = None, status: str | None = None
     ) -> Page[FileReport]:
         return self._jobs.files(job_id, limit, after, status)
+
+    def all_files(self, job_id: str) -> tuple[FileReport, ...]:
+        """Return all reports of a job, read page by page."""
+        pages = [self.files(job_id, _REPORTS_A_PAGE)]
+        while (after := pages[-1].next) is not None:
+            pages.append(self.files(job_id, _REPORTS_A_PAGE, after))
+        return tuple(report for page in pages for report in page.items)
 
     def cancel(self, job_id: str) -> Job:
         """See Imports. A process that works on it stops within about a second."""

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from facesearch import bootstrap
+from facesearch.bootstrap import service
 from facesearch.config import SearchSettings, Settings
 from facesearch.errors import InvalidConfig
 from facesearch.interfaces import FaceIndex
@@ -13,8 +13,8 @@ from facesearch.search import ExactIndex, HNSWIndex
 def index_of(folder: Path, index: str, monkeypatch: pytest.MonkeyPatch) -> FaceIndex:
     """What `build_api` hands to the service for an index."""
     made: list[FaceIndex] = []
-    monkeypatch.setattr(bootstrap, "AGTAPI", lambda database, encoder, index, *_, **__: made.append(index))
-    bootstrap.build_api(Settings(data_dir=folder, search=SearchSettings.model_validate({"index": index})))
+    monkeypatch.setattr(service, "AGTAPI", lambda database, encoder, index, *_, **__: made.append(index))
+    service.build_api(Settings(data_dir=folder, search=SearchSettings.model_validate({"index": index})))
     return made[0]
 
 

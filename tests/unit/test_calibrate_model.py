@@ -5,8 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facesearch import bootstrap
-from facesearch.bootstrap import calibrate_model, model_store
+from facesearch.bootstrap import calibrate_model, model_store, models
 from facesearch.config import EncoderSettings, Settings
 from facesearch.encoders.calibration import FALSE_MATCH_RATES
 from facesearch.errors import Invalid, Unavailable
@@ -44,8 +43,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[EncoderSettings]:
         made.append(settings)
         return Colours()
 
-    monkeypatch.setattr(bootstrap, "make_encoder", make)
-    monkeypatch.setattr(bootstrap, "_pool", lambda _: InlinePool())
+    monkeypatch.setattr(models, "make_encoder", make)
+    monkeypatch.setattr(models, "worker_pool", lambda _: InlinePool())
     return made
 
 
@@ -129,7 +128,7 @@ def test_a_detector_has_no_distances(
 ) -> None:
     store = model_store(settings)
     monkeypatch.setattr(store, "weights", lambda model: (store.card(model), Path("any")))
-    monkeypatch.setattr(bootstrap, "model_store", lambda _: store)
+    monkeypatch.setattr(models, "model_store", lambda _: store)
     with pytest.raises(Invalid, match="yunet finds faces"):
         calibrate_model(settings, "yunet", folder, lambda _: None)
     assert not asked

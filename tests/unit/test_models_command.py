@@ -258,7 +258,7 @@ def test_nobody_is_asked_where_nobody_is(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_without_test_photos_nothing_is_installed(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("facesearch.bootstrap.TEST_PHOTOS", tmp_path / "nowhere")
+    monkeypatch.setattr("facesearch.bootstrap.models.TEST_PHOTOS", tmp_path / "nowhere")
     model = write_model(tmp_path / "graph.onnx")
     assert "test photos" in run("add", model, "--card", "edgeface-s", "--accept-licence", fails=True).output
 

@@ -1,119 +1,29 @@
-"""The switchboard: the only module that names concrete classes."""
+"""Models: installed, tried, measured and chosen."""
 
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from facesearch.config import EncoderSettings, LimitSettings, Settings, change_settings, load_settings
-from facesearch.databases import open_image_database, open_job_store
-from facesearch.encoders import KINDS, make_encoder
+from facesearch.bootstrap.service import MODELS, worker_pool
+from facesearch.config import EncoderSettings, LimitSettings, Settings, change_settings
+from facesearch.databases import open_image_database
+from facesearch.encoders import make_encoder
 from facesearch.encoders.calibration import described, fit, with_calibrations
 from facesearch.encoders.cards import ALL_KINDS, ModelCard
-from facesearch.encoders.fetch import Progress, check_fetchable, fetch
+from facesearch.encoders.fetch import Progress, fetch
 from facesearch.encoders.model_store import ModelStore
 from facesearch.encoders.quantise import quantise, quantised_card
 from facesearch.encoders.self_test import SelfTest, TestPhoto, self_test
 from facesearch.errors import Invalid, ModelMismatch, Unavailable
 from facesearch.images import AGTImage
-from facesearch.interfaces import API
-from facesearch.search import ExactIndex, HNSWIndex
-from facesearch.service import AGTAPI, EncodePhotos, faces_of, read_encodings
-from facesearch.service.folder import PhotoFolder
-from facesearch.service.folder_parts import FolderParts, Part
 from facesearch.service.labelled import EncodeLabelled, encode_labelled, labelled_photos
-from facesearch.web import Application, create_app
-from facesearch.workers import ProcessPool
 
-__all__ = [
-    "ModelCard",
-    "Part",
-    "SelfTest",
-    "add_model",
-    "build_api",
-    "calibrate_model",
-    "check_fetchable",
-    "check_model",
-    "fetch_model",
-    "folder_to_send",
-    "import_encodings",
-    "make_app",
-    "model_store",
-    "quantise_model",
-    "use_model",
-]
-
-MODELS = "models"
 DLIB_DETECTORS = ("hog", "cnn")
-TEST_PHOTOS = Path(__file__).resolve().parent.parent / "test_images"
-
-
-def make_app() -> Application:
-    """The application as configured; it builds its parts when it starts, not now."""
-    return create_app(load_settings, build_api)
-
-
-def build_api(settings: Settings) -> API:
-    """Compose the service's parts as the settings say."""
-    # The database first: its driver must be loaded before the encoder's libraries.
-    database = open_image_database(settings)
-    models = settings.data_dir / MODELS
-    encoder = make_encoder(settings.encoder, models)
-    pool = _pool(settings)
-    kind = HNSWIndex if settings.search.index == "hnsw" else ExactIndex
-    index = kind(
-        settings.data_dir / "index",
-        encoder.model_id,
-        encoder.dimension,
-        pool,
-        settings.search.parallel_from,
-        settings.search.threads_from,
-    )
-    open_image = partial(AGTImage.open, limits=settings.limits)
-    return AGTAPI(
-        database,
-        encoder,
-        index,
-        pool,
-        jobs=open_job_store(database),
-        imports_folder=settings.data_dir / "imports",
-        open_image=open_image,
-        encode_photos=EncodePhotos(open_image, make_encoder, (settings.encoder, models)),
-        limits=settings.limits,
-        quality=settings.quality,
-        intake=settings.intake,
-        answers_stale=settings.search.when_database_away == "stale",
-    )
-
-
-def import_encodings(settings: Settings, file: Path, names_file: Path | None, allow_pickle: bool) -> int:
-    """Store the encodings of a face_recognition gallery; return how many.
-
-    Raises:
-        Invalid: the files cannot be used.
-        ModelMismatch: the gallery holds vectors of another kind.
-    """
-    faces = faces_of(read_encodings(file, names_file, allow_pickle=allow_pickle), file.name)
-    api = build_api(settings)
-    try:
-        return api.import_faces(faces, KINDS["plain"].model_id)
-    finally:
-        api.close()
-
-
-@contextmanager
-def folder_to_send(folder: Path, photo_bytes: int, most_files: int, most_bytes: int) -> Iterator[FolderParts]:
-    """A folder of photos as archives that a service takes; photos of more than `photo_bytes` are left out.
-
-    Raises:
-        Invalid: the folder or its people.csv cannot be used.
-    """
-    with PhotoFolder(folder, LimitSettings(photo_bytes=photo_bytes)) as photos:
-        yield FolderParts(photos, folder.resolve().name, most_files, most_bytes)
+TEST_PHOTOS = Path(__file__).resolve().parents[2] / "test_images"
 
 
 def model_store(settings: Settings) -> ModelStore:
@@ -243,7 +153,7 @@ def calibrate_model(settings: Settings, model: str, source: Path, say: Callable[
     task = EncodeLabelled(
         partial(AGTImage.open, limits=settings.limits), make_encoder, (encoder, store.directory), tuple(by_id)
     )
-    pool = _pool(settings)
+    pool = worker_pool(settings)
     try:
         faces = encode_labelled(pool, task, photos, partial(_say_progress, say, len(photos)))
     finally:
@@ -263,17 +173,6 @@ def calibrate_model(settings: Settings, model: str, source: Path, say: Callable[
 def _say_progress(say: Callable[[str], None], photos: int, done: int) -> None:
     if done == photos or done % 1_000 == 0:
         say(f"{done:,} of {photos:,} photos")
-
-
-def _pool(settings: Settings) -> ProcessPool:
-    workers = settings.workers
-    return ProcessPool(
-        workers.processes,
-        workers.processes_per_host,
-        workers.task_timeout_s,
-        settings.data_dir / "workers",
-        workers.memory_bytes,
-    )
 
 
 class _Trial:

@@ -1,0 +1,65 @@
+"""The service, composed as the settings say."""
+
+from functools import partial
+
+from facesearch.config import Settings, load_settings
+from facesearch.databases import open_image_database, open_job_store
+from facesearch.encoders import make_encoder
+from facesearch.images import AGTImage
+from facesearch.search import ExactIndex, HNSWIndex
+from facesearch.service import AGTAPI, EncodePhotos
+from facesearch.web import Application, create_app
+from facesearch.workers import ProcessPool
+
+MODELS = "models"
+IMPORTS = "imports"
+
+
+def make_app() -> Application:
+    """The application as configured; it builds its parts when it starts, not now."""
+    return create_app(load_settings, build_api)
+
+
+def build_api(settings: Settings) -> AGTAPI:
+    """Compose the service's parts as the settings say."""
+    # The database first: its driver must be loaded before the encoder's libraries.
+    database = open_image_database(settings)
+    models = settings.data_dir / MODELS
+    encoder = make_encoder(settings.encoder, models)
+    pool = worker_pool(settings)
+    kind = HNSWIndex if settings.search.index == "hnsw" else ExactIndex
+    index = kind(
+        settings.data_dir / "index",
+        encoder.model_id,
+        encoder.dimension,
+        pool,
+        settings.search.parallel_from,
+        settings.search.threads_from,
+    )
+    open_image = partial(AGTImage.open, limits=settings.limits)
+    return AGTAPI(
+        database,
+        encoder,
+        index,
+        pool,
+        jobs=open_job_store(database),
+        imports_folder=settings.data_dir / IMPORTS,
+        open_image=open_image,
+        encode_photos=EncodePhotos(open_image, make_encoder, (settings.encoder, models)),
+        limits=settings.limits,
+        quality=settings.quality,
+        intake=settings.intake,
+        answers_stale=settings.search.when_database_away == "stale",
+    )
+
+
+def worker_pool(settings: Settings) -> ProcessPool:
+    """The processes of this one; none is started before there is work."""
+    workers = settings.workers
+    return ProcessPool(
+        workers.processes,
+        workers.processes_per_host,
+        workers.task_timeout_s,
+        settings.data_dir / "workers",
+        workers.memory_bytes,
+    )
