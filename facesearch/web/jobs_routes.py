@@ -5,7 +5,6 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
-from fastapi.sse import EventSourceResponse
 
 from facesearch.errors import JobNotFound
 from facesearch.web import answers
@@ -87,7 +86,8 @@ async def report(request: Request, job_id: JobId) -> StreamingResponse:
 @router.get(
     "/{job_id}/events",
     summary="Follow a job as server-sent events",
-    response_class=EventSourceResponse,
+    response_class=Response,
+    responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
 )
 async def events(request: Request, job_id: JobId) -> EventStream:
     """`progress` whenever the job has changed, and `end` once it is over; the data is the job.
