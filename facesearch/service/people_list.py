@@ -110,14 +110,14 @@ class _Columns:
 
     def checked(self, line: int, cells: Sequence[str]) -> tuple[str, list[str]]:
         """Return a row's path and its other cells, as they are kept."""
-        kept = [_shown(cell) for cell in cells] + [""] * (len(self._names) - len(cells))
-        at = self._names.index(_PATH)
-        path, kept[at] = readable_path((cells[at] if at < len(cells) else "").strip()), ""
-        if any(kept[len(self._names) :]) or any(
-            k for k, name in zip(kept, self._names, strict=False) if not name
-        ):
-            raise _wrong(line, "it has more cells than there are named columns")
+        names = self._names + [""] * (len(cells) - len(self._names))
+        kept = [_shown(cell) for cell in cells] + [""] * (len(names) - len(cells))
+        if any(cell for cell, name in zip(kept, names, strict=True) if not name):
+            raise _wrong(line, "it has a cell where no column has a name")
         del kept[len(self._names) :]
+        at = names.index(_PATH)
+        path = readable_path(cells[at].strip()) if at < len(cells) else ""
+        kept[at] = ""
         if not path:
             raise _wrong(line, "it has no path")
         person = self.person(kept)

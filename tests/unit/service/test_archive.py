@@ -1,13 +1,44 @@
+import errno
 import io
-import struct
+import stat
+import tracemalloc
 import zipfile
 import zlib
+from contextlib import suppress
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from facesearch.config import LimitSettings
-from facesearch.errors import BrokenArchive, BrokenImage, FacesearchError, Invalid, NotAnArchive, TooLarge
+from facesearch.errors import (
+    BrokenArchive,
+    BrokenImage,
+    FacesearchError,
+    Invalid,
+    NotAnArchive,
+    TooLarge,
+    Unavailable,
+)
 from facesearch.service.archive import PhotoArchive, is_archive
+from facesearch.service.people_list import Person
+from tests.hostile_zips import (
+    DEVICE,
+    LINK,
+    MIB,
+    PIPE,
+    SOCKET,
+    Member,
+    file_of,
+    many_empty,
+    nested,
+    special,
+    zeros,
+    zip_of,
+)
+
+KIB = 1024
+FOLDER = stat.S_IFDIR
 
 LIMITS = LimitSettings()
 
@@ -85,31 +116,98 @@ def test_a_wrong_checksum_costs_only_its_file() -> None:
     assert good.read() == b"second file"
 
 
-def test_an_encrypted_file_says_so() -> None:
-    data = bytearray(zipped({"a": b"secret"}))
-    directory = data.index(b"PK\x01\x02")
-    struct.pack_into("<H", data, directory + 8, 1)
-    (entry,) = opened(bytes(data))
-    with pytest.raises(Invalid, match="encrypted"):
-        entry.read()
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [(LINK, "link"), (PIPE, "pipe"), (DEVICE, "device"), (SOCKET, "device"), (FOLDER, "folder")],
+)
+def test_what_is_no_file_is_skipped(kind: int, reason: str) -> None:
+    (entry,) = opened(zip_of([special("a.jpg", kind)]))
+    assert reason in (entry.reason_to_skip or "")
 
 
-def test_an_unknown_compression_says_so() -> None:
-    data = bytearray(zipped({"a": b"text"}))
-    struct.pack_into("<H", data, 8, 97)
-    struct.pack_into("<H", data, data.index(b"PK\x01\x02") + 10, 97)
-    (entry,) = opened(bytes(data))
-    with pytest.raises(Invalid, match="not supported"):
-        entry.read()
+def test_an_empty_photo_fails_and_another_empty_file_is_skipped() -> None:
+    photo, other = opened(zipped({"a.jpg": b"", "__init__.py": b""}))
+    assert photo.reason_to_skip is None
+    with pytest.raises(BrokenImage, match="empty"):
+        photo.read()
+    assert other.reason_to_skip == "The file is empty."
 
 
-def test_a_lie_about_the_size_yields_no_more_than_was_declared() -> None:
-    data = bytearray(zipped({"a": bytes(1_000_000)}))
-    for offset in (22, data.index(b"PK\x01\x02") + 24):
-        struct.pack_into("<I", data, offset, 10)
-    (entry,) = opened(bytes(data))
-    with pytest.raises(FacesearchError):
-        entry.read()
+def test_an_archive_in_the_archive_is_handed_out_as_the_bytes_it_is() -> None:
+    (inner, *_) = opened(nested(2, MIB))
+    assert is_archive(inner.read())
+
+
+def test_a_disk_that_fails_is_not_called_a_damaged_photo() -> None:
+    class FailingFile(io.BytesIO):
+        is_failing = False
+
+        def read(self, size: int | None = -1, /) -> bytes:
+            if self.is_failing:
+                raise OSError(errno.EIO, "Input/output error")
+            return super().read(size)
+
+    file = FailingFile(zipped({"a.jpg": b"a photo"}))
+    (entry,) = PhotoArchive(file, LIMITS)
+    file.is_failing = True
+    for read in (entry.read, lambda: PhotoArchive(file, LIMITS)):
+        with pytest.raises(Unavailable):
+            read()
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("../../etc/cron.d/Ana_0001.jpg", "etc/cron.d/Ana_0001.jpg"),
+        ("/etc/Ana_0001.jpg", "etc/Ana_0001.jpg"),
+        ("C:\\Users\\Ana_0001.jpg", "Users/Ana_0001.jpg"),
+        ("\\\\server\\share\\Ana_0001.jpg", "server/share/Ana_0001.jpg"),
+        ("./a//b/./Ana_0001.jpg", "a/b/Ana_0001.jpg"),
+        ("a\0b\x1b[2J\n.jpg", "ab[2J.jpg"),
+        ("Ana\u202egpj.exe", "Anagpj.exe"),
+        ("Zoe\u0308.jpg", "Zo\u00eb.jpg"),
+        ("..", "(no name)"),
+        ("", "(no name)"),
+    ],
+)
+def test_a_path_that_leads_elsewhere_is_one_below_the_archive(name: str, path: str) -> None:
+    (entry,) = opened(zip_of([file_of(name, b"a photo")]))
+    assert (entry.path, entry.read()) == (path, b"a photo")
+
+
+def test_a_path_without_end_is_shortened_and_its_file_not_read() -> None:
+    long, longest = opened(zip_of([file_of("x/" * 5000 + "a.jpg", b"x"), file_of("b" * 1024, b"x")]))
+    assert len(long.path) == 1024
+    with pytest.raises(Invalid, match="path has more than 1024"):
+        long.read()
+    assert longest.read() == b"x"
+
+
+def test_files_of_one_name_are_files_of_their_own() -> None:
+    archive = opened(zip_of([file_of("a.jpg", b"1"), file_of("a.jpg", b"2"), file_of("./A.jpg", b"3")]))
+    assert [entry.read() for entry in archive] == [b"1", b"2", b"3"]
+
+
+def test_many_empty_photos_take_little_memory() -> None:
+    data = many_empty(10_000)
+    tracemalloc.start()
+    try:
+        archive = opened(data)
+        assert tracemalloc.get_traced_memory()[1] - len(data) < 10_000 * KIB
+    finally:
+        tracemalloc.stop()
+    assert len(archive) == 10_000
+
+
+def test_a_directory_of_the_longest_names_takes_little_memory() -> None:
+    few = LIMITS.model_copy(update={"zip_entries": 1000})
+    data = zip_of([file_of(b"\xb2" * 460, b"x", flags=0) for _ in range(1000)])
+    tracemalloc.start()
+    try:
+        assert len(opened(data, few)) == 1000
+        assert tracemalloc.get_traced_memory()[1] < 6 * MIB
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize(
@@ -140,18 +238,78 @@ def test_the_only_top_folder(paths: list[str], expected: str | None) -> None:
     assert opened(zipped(dict.fromkeys(paths, b"x"))).only_top_folder == expected
 
 
-def test_a_utf8_name_without_its_flag_is_read_as_utf8() -> None:
-    data = zipped({"Zoë_0001.jpg": b"x"})
-    flags = data.index(b"PK\x01\x02") + 8
-    unflagged = data[:6] + b"\0\0" + data[8:flags] + b"\0\0" + data[flags + 2 :]
-    (entry,) = opened(unflagged)
-    assert entry.path == "Zoë_0001.jpg"
+def test_a_list_at_the_root_says_who_is_in_the_photos_and_is_none_of_them() -> None:
+    archive = opened(zipped({"x/a.jpg": b"1", "People.CSV": b"path,person\nx/a.jpg,Ana", "x/b.jpg": b"2"}))
+    assert [entry.path for entry in archive] == ["x/a.jpg", "x/b.jpg"]
+    assert len(archive) == 2
+    assert archive.only_top_folder == "x"
+    assert archive.people is not None
+    assert archive.people.of("x/a.jpg") == Person("Ana", None, {})
+    assert archive.people.of("x/b.jpg") is None
 
 
-def test_a_name_in_an_old_code_page_is_kept_as_zip_says() -> None:
-    data = zipped({"Zo?_0001.jpg": b"x"}).replace(b"Zo?", b"Zo\x89")
-    (entry,) = opened(data)
-    assert entry.path == "Zoë_0001.jpg"
+@pytest.mark.parametrize("path", ["a.jpg", "x/a.jpg", "./a.jpg", ".\\x\\a.jpg"])
+def test_a_list_in_the_only_top_folder_names_files_from_there_or_from_the_root(path: str) -> None:
+    archive = opened(zipped({"x/people.csv": f"path,person\n{path},Ana".encode(), "x/a.jpg": b"1"}))
+    assert archive.people is not None
+    assert archive.people.of("x/a.jpg") == Person("Ana", None, {})
+    assert archive.people.unused(entry.path for entry in archive) == []
+
+
+def test_a_list_elsewhere_is_a_file_as_any_other() -> None:
+    archive = opened(zipped({"x/people.csv": b"nonsense", "y/a.jpg": b"1", "__MACOSX/people.csv": b"x"}))
+    assert (len(archive), archive.people) == (3, None)
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        ([file_of("people.csv", b"nothing")], "column"),
+        ([file_of("people.csv", b"path\nb.jpg"), file_of("PEOPLE.csv", b"path\n")], "2 files"),
+        ([file_of("people.csv", b"path\n", flags=1)], "people.csv cannot be used: The file is encrypted"),
+        ([file_of("people.csv", b"path\n", crc=1)], "people.csv cannot be used: .* checksum"),
+        ([file_of("people.csv", b"")], "people.csv cannot be used: The file is empty"),
+        ([special("people.csv", LINK)], "people.csv cannot be used: A link"),
+    ],
+)
+def test_a_list_that_cannot_be_used_refuses_the_archive(bad: list[Member], reason: str) -> None:
+    with pytest.raises(Invalid, match=reason):
+        opened(zip_of([file_of("a.jpg", b"x"), *bad]))
+
+
+def test_a_list_may_be_larger_than_a_photo_but_has_a_limit() -> None:
+    small = LIMITS.model_copy(update={"photo_bytes": 10})
+    archive = opened(zip_of([file_of("people.csv", b"path,person\nsome/where/a.jpg,Ana Maria")]), small)
+    assert archive.people is not None
+    with pytest.raises(TooLarge, match=r"people\.csv .*33554432"):
+        opened(zip_of([zeros("people.csv", 33 * MIB)]), LIMITS.model_copy(update={"zip_ratio": 1e9}))
+
+
+@settings(max_examples=300, deadline=2000, suppress_health_check=[HealthCheck.too_slow])
+@given(data=st.data())
+def test_bytes_changed_anywhere_end_in_a_reason_or_in_the_right_bytes(
+    data: st.DataObject,
+) -> None:
+    files = {"x/a.jpg": b"first" * 20, "x/b.png": b"second", "people.csv": b"path,person\nx/a.jpg,Ana\n"}
+    whole = bytearray(zipped(files, data.draw(st.sampled_from([0, 8, 12, 14]))))
+    for _ in range(data.draw(st.integers(1, 8))):
+        at = data.draw(st.integers(0, len(whole) - 1))
+        how = data.draw(st.sampled_from(["set", "insert", "cut", "repeat"]))
+        if how == "set":
+            whole[at] = data.draw(st.integers(0, 255))
+        elif how == "insert":
+            whole[at:at] = data.draw(st.binary(max_size=40))
+        elif how == "cut" and len(whole) > 100:
+            del whole[at : at + data.draw(st.integers(1, 40))]
+        else:
+            whole[at:at] = whole[max(0, at - data.draw(st.integers(1, 80))) : at]
+    with suppress(FacesearchError):
+        archive = opened(bytes(whole))
+        for entry in archive:
+            assert len(entry.path) <= 1024
+            if entry.reason_to_skip is None:
+                with suppress(FacesearchError):
+                    entry.read()
 
 
 def test_archives_are_known_by_their_bytes() -> None:

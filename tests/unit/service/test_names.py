@@ -1,6 +1,7 @@
 import pytest
 
-from facesearch.service.names import base_name, person_and_version
+from facesearch.errors import InvalidParameter
+from facesearch.service.names import base_name, person_and_version, readable_path
 
 
 @pytest.mark.parametrize(
@@ -50,3 +51,28 @@ def test_a_base_name_has_no_folder_of_any_system() -> None:
     assert base_name("C:\\photos\\Ana_0001.jpg") == "Ana_0001.jpg"
     assert base_name("../../etc/Ana_0001.jpg") == "Ana_0001.jpg"
     assert base_name("") == ""
+
+
+@pytest.mark.parametrize("path", ["..", "../..", "C:\\", "/", ".", ""])
+def test_a_path_to_nothing_names_nothing(path: str) -> None:
+    assert base_name(path) == readable_path(path) == ""
+
+
+@pytest.mark.parametrize(
+    "path", ["../Ana_0001.jpg", "C:Ana_0001.jpg", "..\\Ana_0001.jpg", "/../Ana_0001.jpg"]
+)
+def test_a_path_that_leads_elsewhere_names_the_person_alone(path: str) -> None:
+    assert person_and_version(path) == ("Ana", "0001")
+    assert person_and_version(path.replace("_0001", "")) == ("Ana", "")
+
+
+def test_a_name_has_no_characters_that_turn_text_or_cannot_be_stored() -> None:
+    assert person_and_version("\u202eAna\u2069\ud800_0001.jpg")[0] == "Ana\ufffd"
+    assert person_and_version("نیلوفر\u200cی_0001.jpg")[0] == "نیلوفر\u200cی"
+
+
+def test_a_name_of_more_characters_than_can_be_stored_is_an_error() -> None:
+    assert person_and_version(f"{'A' * 255}.jpg")[0] == "A" * 255
+    for path in (f"{'A' * 256}.jpg", f"{'A' * 256}_0001.jpg", f"{'A' * 256}/x.jpg"):
+        with pytest.raises(InvalidParameter, match="more than 255"):
+            person_and_version(path)
