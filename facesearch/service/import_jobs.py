@@ -23,7 +23,8 @@ from facesearch.records import DONE, FAILED, FileReport, ImportOptions, Job, New
 from facesearch.service.archive import PhotoArchive
 from facesearch.service.enrol import FACES
 from facesearch.service.first_answers import FirstAnswers
-from facesearch.service.import_run import Enrolment, ImportRun, Stopped
+from facesearch.service.import_run import Enrolment, ImportRun
+from facesearch.service.import_writer import Stopped
 from facesearch.service.job_runner import JobRunner
 from facesearch.service.names import base_name
 from facesearch.service.photo_source import PhotoSource

@@ -20,7 +20,7 @@ from facesearch.errors import (
 )
 from facesearch.interfaces import JobStore
 from facesearch.records import DONE, FAILED, Job
-from facesearch.service.import_run import Stopped
+from facesearch.service.import_writer import Stopped
 
 _LOOK_EVERY_S = 1.0
 _TIDY_EVERY_S = 3600.0

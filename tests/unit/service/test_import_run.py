@@ -14,9 +14,10 @@ from facesearch.databases import open_job_store
 from facesearch.errors import DatabaseUnavailable, LeaseLost, ModelMismatch, Unavailable
 from facesearch.interfaces import JobStore, WorkerPool
 from facesearch.records import DONE, FileReport, ImportOptions, Job, NewJob, Outcome, PhotoFile
-from facesearch.service import EncodePhotos, import_run
+from facesearch.service import EncodePhotos, import_run, import_writer
 from facesearch.service.archive import PhotoArchive
-from facesearch.service.import_run import Enrolment, ImportRun, Stopped
+from facesearch.service.import_run import Enrolment, ImportRun
+from facesearch.service.import_writer import Stopped
 from tests.contracts.api import vector, zipped
 from tests.unit.service.conftest import NewDatabase
 from tests.unit.service.parts import (
@@ -84,8 +85,9 @@ def bench(new_database: NewDatabase) -> Bench:
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(import_run, "_FIRST_PAUSE_S", 0.001)
-    monkeypatch.setattr(import_run, "_LONGEST_PAUSE_S", 0.002)
+    monkeypatch.setattr(import_run, "_POOL_PAUSE_S", 0.001)
+    monkeypatch.setattr(import_writer, "_FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(import_writer, "_LONGEST_PAUSE_S", 0.002)
 
 
 def people(number: int, first: int = 0) -> dict[str, bytes]:
@@ -173,7 +175,8 @@ def test_a_pool_that_comes_back_costs_no_photo(bench: Bench) -> None:
 
 def test_a_pool_that_does_not_come_back_is_not_waited_for_for_ever(bench: Bench) -> None:
     bench.pool = ReturningPool(1_000)
-    assert statuses(bench.enrol(people(5))) == ["failed"] * 5
+    with pytest.raises(Unavailable, match="do not stay alive"):
+        bench.enrol(people(5))
 
 
 def test_faces_are_stored_64_at_a_time(bench: Bench) -> None:

@@ -1,0 +1,199 @@
+"""What an import has found out, on its way into the database: faces and their files' reports together."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from facesearch.errors import DatabaseUnavailable, InvalidParameter
+from facesearch.interfaces import ImageDatabase, JobStore
+from facesearch.records import FileReport, Job, NewFace, ReportedFace
+
+# Small enough that a photo is findable soon after it was encoded, large enough to cost little.
+_FACES_A_TRANSACTION = 64
+_REPORTS_A_TRANSACTION = 500
+_WRITE_EVERY_S = 2.0
+_MOST_FACES = 5_000
+
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0
+
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
+
+
+class Stopped(Exception):
+    """The run was asked to end before its job did."""
+
+
+@dataclass(frozen=True)
+class Patience:
+    """Waits for a database that is away, until its job is stopped. Any thread may call it."""
+
+    job_id: str
+    stop: threading.Event
+
+    def __call__(self, work: Callable[[bool], T]) -> T:
+        """Do something that needs the database, again and again while it is away.
+
+        Args:
+            work: gets whether it was tried before.
+
+        Raises:
+            Stopped: the job was stopped meanwhile.
+        """
+        pause, again = _FIRST_PAUSE_S, False
+        while True:
+            try:
+                return work(again)
+            except DatabaseUnavailable as error:
+                if not again:
+                    _log.warning("%s Job %s waits for it.", error.message, self.job_id)
+                again = True
+                self.pause(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE_S)
+
+    def pause(self, seconds: float) -> None:
+        """Wait, or raise Stopped."""
+        if self.stop.wait(seconds):
+            raise Stopped
+
+
+@dataclass
+class FoundFaces:
+    """The faces of a photo that are to be stored."""
+
+    path: str
+    sha256: bytes
+    faces: list[NewFace]
+
+
+Result = FileReport | FoundFaces
+
+
+@dataclass
+class ResultWriter:
+    """Writes results a few at a time. Lives as long as one run of a job, and belongs to its thread.
+
+    Faces are stored and files reported in one transaction, in which the job must still be the owner's.
+
+    Args:
+        owner: who holds the job's lease.
+        model_id: the vector space of the faces.
+        total: how many files the job has.
+        on_report: called after reports were written.
+    """
+
+    database: ImageDatabase
+    jobs: JobStore
+    job: Job
+    owner: str
+    model_id: str
+    total: int
+    patiently: Patience
+    on_report: Callable[[], None]
+    _results: dict[int, Result] = field(default_factory=dict)
+    _waiting_faces: int = 0
+    _written_at: float = field(default_factory=time.monotonic)
+
+    def keep(self, position: int, result: Result) -> None:
+        """Hold a result until there are enough for a transaction, or until the last one was a while ago."""
+        faces = len(result.faces) if isinstance(result, FoundFaces) else 0
+        if self._waiting_faces + faces > _MOST_FACES:
+            self.write()
+        self._results[position] = result
+        self._waiting_faces += faces
+        if (
+            self._waiting_faces >= _FACES_A_TRANSACTION
+            or len(self._results) >= _REPORTS_A_TRANSACTION
+            or time.monotonic() - self._written_at >= _WRITE_EVERY_S
+        ):
+            self.write()
+
+    def write(self) -> None:
+        """Write what is held.
+
+        Raises:
+            LeaseLost: the job was cancelled, or is another process's by now.
+            Stopped: the job was stopped while the database was away.
+        """
+        if not self._results:
+            return
+        try:
+            self.patiently(self._write_once)
+        except InvalidParameter as error:
+            self._write_one_by_one(error)
+        self._results.clear()
+        self._waiting_faces = 0
+        self._written_at = time.monotonic()
+        self.on_report()
+
+    def write_at_once(self) -> None:
+        """Write what is held in one attempt; raises any FacesearchError."""
+        if self._results:
+            self._write_once(again=True)
+
+    def _write_one_by_one(self, error: InvalidParameter) -> None:
+        """Find the photo that the database does not take, such as one with an endless name, and say so."""
+        results = self._results
+        for position, result in results.items():
+            if len(results) > 1:
+                self._results = {position: result}
+                self.write()
+            elif isinstance(result, FoundFaces):
+                self._results = {position: FileReport(result.path, "failed", reason=error.message)}
+                self.patiently(self._write_once)
+            else:
+                raise error
+
+    def _write_once(self, again: bool) -> None:
+        """Store what was found and report every file, in one transaction."""
+        results = self._results
+        with self.database.alone():
+            if again:  # the attempt before may have been committed and its answer lost
+                there = self.jobs.reported(self.job.id)
+                results = {position: result for position, result in results.items() if position not in there}
+                if not results:
+                    return
+            worked_s = time.monotonic() - self._written_at
+            self.jobs.report(self.job.id, self.owner, self._stored(results), self.total, worked_s)
+
+    def _stored(self, results: Mapping[int, Result]) -> dict[int, FileReport]:
+        """Store the faces among the results, and return every file's report; nobody else adds meanwhile."""
+        found = [result for result in results.values() if isinstance(result, FoundFaces)]
+        first = self.database.faces_of_photos(list({photo.sha256 for photo in found}))
+        adding = []
+        coming = set(first)
+        for photo in found:
+            if not (self.job.options.skip_duplicates and photo.sha256 in coming):
+                adding.append(photo)
+            coming.add(photo.sha256)
+        new = [face for photo in adding for face in photo.faces]
+        ids = iter(self.database.add_faces(new, self.model_id) if new else ())
+        reports: dict[int, FileReport] = {}
+        waiting = {id(photo) for photo in adding}
+        for position, result in results.items():
+            if isinstance(result, FileReport):
+                reports[position] = result
+            elif id(result) not in waiting:
+                reports[position] = duplicate(result.path, first[result.sha256])
+            else:
+                faces = tuple(ReportedFace(face.face.box, next(ids)) for face in result.faces)
+                reports[position] = FileReport(
+                    result.path,
+                    "inserted",
+                    faces[0].id,
+                    result.faces[0].person_name,
+                    faces=faces,
+                    duplicate_of=first.get(result.sha256),
+                )
+                first.setdefault(result.sha256, faces[0].id or 0)
+        return reports
+
+
+def duplicate(path: str, face_id: int) -> FileReport:
+    """The report of a file whose bytes are stored already, as a face of this id."""
+    reason = f"The same photo is stored already, as face {face_id}."
+    return FileReport(path, "duplicate", face_id, reason=reason, duplicate_of=face_id)
