@@ -15,7 +15,7 @@ _REDRAW_S = 0.5
 # Photos that are stored already go by a hundred times faster than new ones; the rate shown is that of the
 # last few seconds.
 _SMOOTHING = 0.1
-_FILES = "{desc}{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}] {postfix}"
+_FILES = "{desc}{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}]{postfix}"
 
 
 class ImportBar:

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+import stat
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -93,7 +95,7 @@ class ReportFile:
 
     def _begin(self) -> None:
         if self._lines is None:
-            if self._file.seekable():
+            if stat.S_ISREG(os.fstat(self._file.fileno()).st_mode):
                 self._file.truncate(0)
             self._lines = csv.writer(self._file, lineterminator="\r\n")
             self._lines.writerow(COLUMNS)

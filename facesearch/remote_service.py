@@ -166,8 +166,6 @@ class RemoteService:
             wait = pause
             try:
                 response = send()
-            except httpx2.LocalProtocolError:
-                raise Invalid("The file changed while it was sent.") from None
             except httpx2.TransportError as error:
                 problem: FacesearchError = Unavailable(self._no_answer(error))
             else:
@@ -210,21 +208,25 @@ class RemoteService:
 
 
 class _Upload:
-    """An open file that tells how much of it was read. Belongs to one request at a time."""
+    """An open file that stays as long as it is; tells how much was read. Belongs to one request at a time."""
 
     def __init__(self, file: BinaryIO, on_read: Callable[[int, int], None]) -> None:
         self._file = file
         self._on_read = on_read
         self._size = file.seek(0, 2)
-        file.seek(0)
+        self._sent = 0
 
-    def read(self, size: int = -1) -> bytes:
-        data = self._file.read(size)
-        self._on_read(self._file.tell(), self._size)
+    def read(self, size: int) -> bytes:
+        data = self._file.read(min(size, self._size - self._sent))
+        self._sent += len(data)
+        if not data and self._sent < self._size:
+            raise Invalid("The file changed while it was sent.")
+        self._on_read(self._sent, self._size)
         return data
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        return self._file.seek(offset, whence)
+        self._sent = self._file.seek(offset, whence)
+        return self._sent
 
     def tell(self) -> int:
         return self._file.tell()

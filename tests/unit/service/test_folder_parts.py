@@ -60,7 +60,7 @@ def test_photos_are_named_in_parts_as_they_are_in_the_whole_folder(folder: Path)
     assert wanted["2024/Ada_Lovelace_0003.jpg"].version == "0003"
     assert wanted["2024/listed.jpg"].metadata == {"Born in": "Ulm", "note": 'two lines; "x"'}
     for most_files in (1, 2, 100):
-        found = {}
+        found: dict[str, Naming] = {}
         for part in packed(folder, most_files):
             found |= namings(part)
         assert found == wanted
