@@ -1,0 +1,211 @@
+"""The command `import`: what it takes, what it prints, how it ends."""
+
+import json
+import zipfile
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from facesearch import bootstrap, remote_service
+from facesearch.cli import main
+from facesearch.config import Settings
+from facesearch.errors import DatabaseUnavailable
+from facesearch.records import CANCELLED, DONE, FILE_STATUSES, RUNNING, FileReport, ImportOptions, Job
+from tests.server import free_port
+
+NOW = datetime(2024, 1, 1, tzinfo=UTC)
+JOB = Job("j1", 1, "photos", ImportOptions(), RUNNING, 3, dict.fromkeys(FILE_STATUSES, 0), 1.0, NOW)
+ENDED = replace(JOB, state=DONE, counts=dict.fromkeys(FILE_STATUSES, 0) | {"inserted": 2, "failed": 1})
+REPORTS = (
+    FileReport("a.jpg", "inserted", 1, "Ada"),
+    FileReport("b.jpg", "inserted", 2, "Bo"),
+    FileReport("c.jpg", "failed", reason="The image is damaged or cut short."),
+)
+
+Run = Callable[..., Result]
+
+
+class Importing:
+    """Stands for the import itself: what it was asked for, and how it ends."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[Path, ImportOptions]] = []
+        self.job = ENDED
+        self.error: BaseException | None = None
+
+    def __call__(
+        self, settings: Settings, source: Path, options: ImportOptions, on_progress: Callable[[Job], None]
+    ) -> tuple[Job, tuple[FileReport, ...]]:
+        self.asked.append((source, options))
+        on_progress(JOB)
+        if self.error is not None:
+            raise self.error
+        return self.job, REPORTS
+
+
+@pytest.fixture
+def importing(monkeypatch: pytest.MonkeyPatch) -> Importing:
+    made = Importing()
+    monkeypatch.setattr(bootstrap, "import_photos", made)
+    return made
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps({"data_dir": "data"}))
+    monkeypatch.setenv("FACESEARCH_CONFIG", str(config))
+
+    def invoke(*arguments: Any, ends: int = 0) -> Result:
+        result = CliRunner().invoke(main, ["import", *map(str, arguments)])
+        assert result.exit_code == ends, result.output
+        return result
+
+    return invoke
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "photos"
+    made.mkdir()
+    return made
+
+
+def test_a_folder_is_imported_and_summed_up(run: Run, importing: Importing, folder: Path) -> None:
+    result = run(folder)
+    first, second = result.stdout.splitlines()
+    assert first.startswith("3 files of photos in ")
+    assert first.endswith(": 2 inserted, 1 failed.")
+    assert second == "  c.jpg: The image is damaged or cut short."
+    assert result.stderr == ""  # no terminal, no bar
+    assert importing.asked == [(folder, ImportOptions("largest", skip_duplicates=True))]
+
+
+def test_the_current_folder_has_a_name(
+    run: Run, importing: Importing, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    assert "3 files of photos in " in run(".").stdout
+
+
+def test_options_say_which_faces_and_what_of_duplicates(run: Run, importing: Importing, folder: Path) -> None:
+    run(folder, "--faces", "all", "--duplicates", "store")
+    run(folder, "--faces", "single", "--duplicates", "skip")
+    assert [options for _, options in importing.asked] == [
+        ImportOptions("all", skip_duplicates=False),
+        ImportOptions("single", skip_duplicates=True),
+    ]
+    assert "largest" in run(folder, "--faces", "some", ends=2).stderr
+
+
+@pytest.mark.parametrize("name", ["photos.zip", "PHOTOS.ZIP", "photos.cbz", "photos"])
+def test_a_zip_is_one_by_its_name_or_its_bytes(
+    run: Run, importing: Importing, tmp_path: Path, name: str
+) -> None:
+    with zipfile.ZipFile(tmp_path / name, "w") as archive:
+        archive.writestr("a.jpg", b"")
+    run(tmp_path / name)
+    assert len(importing.asked) == 1
+
+
+def test_what_is_neither_photos_nor_encodings_is_refused(
+    run: Run, importing: Importing, tmp_path: Path
+) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"\xff\xd8\xff")
+    assert "a.jpg is no folder, no zip of photos" in run(tmp_path / "a.jpg", ends=1).stderr
+    assert "does not exist" in run(tmp_path / "missing", ends=2).stderr
+    assert importing.asked == []
+
+
+def test_the_report_and_the_object_of_an_import(
+    run: Run, importing: Importing, folder: Path, tmp_path: Path
+) -> None:
+    report = tmp_path / "report.csv"
+    told = json.loads(run(folder, "--json", "--report", report).stdout)
+    assert (told["state"], told["total"], told["jobs"], told["service"]) == ("done", 3, ["j1"], None)
+    assert told["counts"] == {"inserted": 2, "no_face": 0, "duplicate": 0, "failed": 1, "skipped": 0}
+    assert told["report"] == str(report)
+    assert [line.split(",")[:2] for line in report.read_text().splitlines()] == [
+        ["path", "status"],
+        ["a.jpg", "inserted"],
+        ["b.jpg", "inserted"],
+        ["c.jpg", "failed"],
+    ]
+
+
+def test_a_report_that_cannot_be_written_stops_the_import_before_it_begins(
+    run: Run, importing: Importing, folder: Path, tmp_path: Path
+) -> None:
+    assert "cannot be written" in run(folder, "--report", tmp_path / "no" / "r.csv", ends=1).stderr
+    assert importing.asked == []
+
+
+def test_an_import_that_did_not_go_through_ends_with_one(
+    run: Run, importing: Importing, folder: Path
+) -> None:
+    importing.job = replace(ENDED, state=CANCELLED, error="The import was cancelled.")
+    result = run(folder, ends=1)
+    assert "2 inserted, 1 failed" in result.stdout
+    assert result.stderr == "Error: The import was cancelled.\n"
+    importing.error = DatabaseUnavailable()
+    assert run(folder, ends=1).stderr == "Error: The database cannot be reached right now.\n"
+    importing.error = PermissionError(13, "Permission denied")
+    assert run(folder, ends=1).stderr == "Error: photos cannot be imported: Permission denied.\n"
+
+
+def test_an_interrupt_says_how_to_go_on(run: Run, importing: Importing, folder: Path) -> None:
+    importing.error = KeyboardInterrupt()
+    result = run(folder, ends=130)
+    assert result.stdout == ""
+    assert "The same command goes on" in result.stderr
+    assert "leave out --duplicates store" in run(folder, "--duplicates", "store", ends=130).stderr
+
+
+def test_encodings_are_imported_as_ever(run: Run, tmp_path: Path) -> None:
+    np.savez(tmp_path / "known.npz", encodings=np.ones((2, 128)), names=np.array(["Ana", "Bo"]))
+    assert run(tmp_path / "known.npz").output == "Imported 2 faces from known.npz.\n"
+    np.save(tmp_path / "known.npy", np.ones((1, 128)))
+    (tmp_path / "names.txt").write_text("Cy\n")
+    names = ("--names", tmp_path / "names.txt")
+    assert run(tmp_path / "known.npy", *names).output == "Imported 1 faces from known.npy.\n"
+    (tmp_path / "known.pkl").write_bytes(b"")
+    assert "--pickle allows reading it" in run(tmp_path / "known.pkl", ends=1).stderr
+
+
+@pytest.mark.parametrize(
+    "option",
+    [["--url", "http://x"], ["--faces", "all"], ["--duplicates", "skip"], ["--report", "r.csv"], ["--json"]],
+)
+def test_options_for_photos_do_not_go_with_encodings(run: Run, tmp_path: Path, option: list[str]) -> None:
+    np.save(tmp_path / "known.npy", np.ones((1, 128)))
+    error = run(tmp_path / "known.npy", *option, ends=2).stderr
+    assert f"{option[0]} does not go with that: known.npy holds encodings." in error
+
+
+def test_options_for_encodings_do_not_go_with_photos(run: Run, importing: Importing, folder: Path) -> None:
+    assert "--pickle does not go with that: photos holds photos." in run(folder, "--pickle", ends=2).stderr
+    assert importing.asked == []
+
+
+def test_a_service_that_is_not_there_is_an_error(run: Run, importing: Importing, folder: Path) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    assert f"The service at {url} cannot be reached" in run(folder, "--url", url, ends=1).stderr
+    assert "--url takes" in run(folder, "--url", "localhost", ends=1).stderr
+    assert importing.asked == []
+
+
+def test_a_zip_that_the_service_would_refuse_is_not_sent(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits = remote_service.RemoteLimits(20, 9, 9, 9)
+    monkeypatch.setattr(remote_service.RemoteService, "limits", lambda _: limits)
+    with zipfile.ZipFile(tmp_path / "a.zip", "w"):
+        pass
+    error = run(tmp_path / "a.zip", "--url", "http://x", ends=1).stderr
+    assert "a.zip has 22 bytes, and the service takes archives of 20. Unpacked, as a folder" in error
