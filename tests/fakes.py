@@ -172,18 +172,7 @@ class FakeImageDatabase(ImageDatabase):
     `away`, when set, is raised by every method, and by the end of a transaction.
     """
 
-    _TRUTH = frozenset(
-        [
-            "_photos",
-            "_model",
-            "_faces",
-            "_newest_face",
-            "_persons",
-            "_newest_person",
-            "_newest_change",
-            "_changes",
-        ]
-    )
+    _NO_CONTENT = frozenset(["away", "_batch", "_id", "_lock", "_inside", "_failure"])
 
     def __init__(self, batch: int = 2_000) -> None:
         self.away: Exception | None = None
@@ -220,7 +209,7 @@ class FakeImageDatabase(ImageDatabase):
                     self._failure = self._failure or error
                     raise
                 return
-            before = {name: copy(value) for name, value in vars(self).items() if name in self._TRUTH}
+            before = {name: copy(value) for name, value in vars(self).items() if name not in self._NO_CONTENT}
             self._inside = True
             try:
                 yield
@@ -256,10 +245,10 @@ class FakeImageDatabase(ImageDatabase):
             return []
         for new in faces:
             texts = [(new.person_name, 255), (new.version, 255), (new.photo.file_name, 1024), (model_id, 64)]
-            texts += [
-                (new.external_id or "", 255),
-                (json.dumps(dict(new.metadata), ensure_ascii=False), 16_384),
-            ]
+            metadata = json.dumps(dict(new.metadata), ensure_ascii=False)
+            texts += [(new.external_id or "", 255), (metadata, 16_384)]
+            if len(metadata.encode(errors="surrogatepass")) > 16_384:
+                raise InvalidParameter
             if new.photo_sha256 is not None and len(new.photo_sha256) != 32:
                 raise InvalidParameter
             if any(len(text) > width for text, width in texts):

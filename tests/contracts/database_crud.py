@@ -146,6 +146,8 @@ class DatabaseCRUDContract:
     def test_rows_are_ordered_and_limited(self, people: DatabaseCRUD) -> None:
         rows = people.select("people", ["age", "id"], {"id >": 1}, order_by="id", limit=2)
         assert rows == [{"age": None, "id": 2}, {"age": 41, "id": 3}]
+        rows = people.select("people", ["id"], order_by="id", limit=2, descending=True)
+        assert rows == [{"id": 4}, {"id": 3}]
         assert people.select("people", limit=0) == []
         with pytest.raises(InvalidParameter):
             people.select("people", limit=-1)

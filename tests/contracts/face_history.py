@@ -1,6 +1,7 @@
 """A database that is nothing but a history, written as a test wants it."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 
 import numpy as np
 from numpy.typing import NDArray
@@ -105,6 +106,15 @@ class FaceHistory(ImageDatabase):
         raise NotImplementedError
 
     def delete_faces(self, ids: Sequence[int]) -> list[int]:
+        raise NotImplementedError
+
+    def transaction(self) -> AbstractContextManager[None]:
+        raise NotImplementedError
+
+    def alone(self) -> AbstractContextManager[None]:
+        raise NotImplementedError
+
+    def faces_of_photos(self, sha256s: Sequence[bytes]) -> dict[bytes, int]:
         raise NotImplementedError
 
     def get_faces(self, ids: Sequence[int]) -> dict[int, StoredFace]:

@@ -5,16 +5,18 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import numpy as np
 import pytest
 
 from facesearch.errors import Invalid, InvalidParameter, ModelMismatch
 from facesearch.interfaces import ImageDatabase
-from facesearch.records import NO_BOX, Box, Face, FaceChange, Location, NewFace, PhotoInfo, Quality
+from facesearch.records import NO_BOX, Face, Location, NewFace, PhotoInfo, Quality
+from tests.contracts.face_transactions import FaceTransactionsContract
+from tests.contracts.new_faces import MODEL, all_changes, new_face
 
-MODEL = "model-a"
+__all__ = ["MODEL", "ImageDatabaseContract", "all_changes", "new_face"]
+
 QUALITY = Quality(
     size_px=71,
     score=0.1 + 0.2,
@@ -26,22 +28,7 @@ QUALITY = Quality(
 )
 
 
-def new_face(embedding: Any = (0.5, -1.25, 3.0), **fields: Any) -> NewFace:
-    """A face that can be stored; `fields` replace those of NewFace."""
-    values: dict[str, Any] = {
-        "person_name": "Ada Lovelace",
-        "version": "0001",
-        "photo": PhotoInfo("Ada_Lovelace_0001.jpg", 640, 480, "1843-07-10T12:00:00", Location(51.5, -0.25)),
-        "face": Face(Box(10, 60, 70, -5), np.asarray(embedding, np.float32)),
-    }
-    return NewFace(**(values | fields))
-
-
-def all_changes(database: ImageDatabase, number: int = 0, model_id: str = MODEL) -> list[FaceChange]:
-    return [change for batch in database.changes_after(number, model_id) for change in batch]
-
-
-class ImageDatabaseContract:
+class ImageDatabaseContract(FaceTransactionsContract):
     @pytest.fixture
     def database(self) -> Iterator[ImageDatabase]:
         raise NotImplementedError
