@@ -4,6 +4,7 @@ from types import TracebackType
 from typing import Self
 
 import anyio
+from anyio.lowlevel import checkpoint
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from facesearch.errors import Busy
@@ -70,5 +71,6 @@ class InFlight:
                     await send(message)
                 if patience.cancelled_caught:
                     work.cancel()
+                    await checkpoint()  # where that is felt
 
             await self._app(scope, receive, sent)
