@@ -37,12 +37,17 @@ class Entry(ABC):
             long; for reports, for people.csv and for names, never to open anything.
     """
 
-    __slots__ = ("_has_long_path", "path")
+    __slots__ = ("_path_is_bad", "path")
 
     def __init__(self, path: str) -> None:
-        readable = readable_path(path) or "(no name)"
-        self._has_long_path = len(readable) > LONGEST_PATH
-        self.path = readable if not self._has_long_path else readable[: LONGEST_PATH - 1] + "…"
+        readable = readable_path(path)
+        self._path_is_bad: str | None = None
+        if not readable:
+            readable, self._path_is_bad = "(no name)", "The file has no name."
+        elif len(readable) > LONGEST_PATH:
+            readable = readable[: LONGEST_PATH - 1] + "…"
+            self._path_is_bad = f"The file's path has more than {LONGEST_PATH} characters."
+        self.path = readable
 
     @property
     def claims_to_be_an_image(self) -> bool:
@@ -65,8 +70,8 @@ class Entry(ABC):
             Invalid: the file is empty, over a limit, damaged, encrypted or packed in an unknown way.
             Unavailable: it cannot be read right now.
         """
-        if self._has_long_path:
-            raise Invalid(f"The file's path has more than {LONGEST_PATH} characters.")
+        if self._path_is_bad:
+            raise Invalid(self._path_is_bad)
         return self._read()
 
     @abstractmethod

@@ -166,8 +166,6 @@ def test_a_disk_that_fails_is_not_called_a_damaged_photo() -> None:
         ("a\0b\x1b[2J\n.jpg", "ab[2J.jpg"),
         ("Ana\u202egpj.exe", "Anagpj.exe"),
         ("Zoe\u0308.jpg", "Zo\u00eb.jpg"),
-        ("..", "(no name)"),
-        ("", "(no name)"),
     ],
 )
 def test_a_path_that_leads_elsewhere_is_one_below_the_archive(name: str, path: str) -> None:
@@ -181,6 +179,14 @@ def test_a_path_without_end_is_shortened_and_its_file_not_read() -> None:
     with pytest.raises(Invalid, match="path has more than 1024"):
         long.read()
     assert longest.read() == b"x"
+
+
+@pytest.mark.parametrize("name", ["", "..", "C:\\", "./\0"])
+def test_a_file_without_a_name_is_not_read(name: str) -> None:
+    (entry,) = opened(zip_of([file_of(name, b"x")]))
+    assert entry.path == "(no name)"
+    with pytest.raises(Invalid, match="no name"):
+        entry.read()
 
 
 def test_files_of_one_name_are_files_of_their_own() -> None:
