@@ -1,5 +1,6 @@
 """How far an import is, on a terminal."""
 
+import os
 import sys
 import threading
 import time
@@ -15,7 +16,9 @@ _REDRAW_S = 0.5
 # Photos that are stored already go by a hundred times faster than new ones; the rate shown is that of the
 # last few seconds.
 _SMOOTHING = 0.1
-_FILES = "{desc}{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}]{postfix}"
+_FILES = (
+    "{desc}{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fmt}]{postfix}"
+)
 
 
 class ImportBar:
@@ -41,7 +44,7 @@ class ImportBar:
         if not self._shown or not total:
             return
         if self._files is None:
-            self._files = _bar(total=total, unit=" files", bar_format=_FILES, smoothing=_SMOOTHING)
+            self._files = _bar(total=total, unit="", bar_format=_FILES, smoothing=_SMOOTHING)
         self._files.total = total
         self._files.set_postfix_str(described(counts), refresh=False)
         if (more := sum(counts.values()) - self._files.n) > 0:
@@ -95,4 +98,10 @@ class _Bar(tqdm):  # type: ignore[misc]  # tqdm carries no types
 
 
 def _bar(**settings: Any) -> Any:
-    return _Bar(file=sys.stderr, dynamic_ncols=True, mininterval=_REDRAW_S, miniters=1, **settings)
+    try:
+        known = os.get_terminal_size(sys.stderr.fileno()).columns > 0
+    except (OSError, ValueError):
+        known = True  # COLUMNS says it
+    # A terminal that does not know its size gets no bar from tqdm.
+    size = {"dynamic_ncols": True} if known else {"ncols": 80, "nrows": 24}
+    return _Bar(file=sys.stderr, mininterval=_REDRAW_S, miniters=1, **size, **settings)
