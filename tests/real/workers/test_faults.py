@@ -28,6 +28,14 @@ def works(pool: ProcessPool) -> bool:
     return [o.unwrap() for o in pool.map(worker_tasks.double, range(100))] == DOUBLED
 
 
+def children_of(pool: ProcessPool) -> list[int]:
+    """The pool's two children, once both have worked."""
+    pids: set[int] = set()
+    while len(pids) < 2:  # each ends within the pool's limits
+        pids.update(o.unwrap() for o in pool.map(tasks.pid_after, [0.05] * 4))
+    return sorted(pids)
+
+
 def test_an_idle_child_that_is_killed_costs_nothing(
     make_pool: MakePool, marked: MarkedProcesses, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -116,8 +124,8 @@ def test_a_supervisor_that_is_stopped_is_replaced(
 ) -> None:
     monkeypatch.setattr(crew, "STALL_S", 2.0)
     pool = make_pool()
-    assert works(pool)
     for item in (b"small", bytes(5_000_000)):
+        children_of(pool)  # so that all have come up
         os.kill(marked.supervisor(), signal.SIGSTOP)
         (outcome,) = pool.map(worker_tasks.length_and_echo, [item])
         assert outcome.unwrap() == (len(item), item)
@@ -128,7 +136,7 @@ def test_an_idle_child_that_is_stopped_holds_nobody_up(
 ) -> None:
     monkeypatch.setattr(crew, "STALL_S", 2.0)
     pool = make_pool()
-    assert works(pool)
+    children_of(pool)  # so that all have come up
     for pid in marked.children():
         os.kill(pid, signal.SIGSTOP)
     assert works(pool)
@@ -138,6 +146,11 @@ def test_a_task_over_its_time_is_stopped_and_the_others_are_repeated(make_pool: 
     outcomes = list(make_pool(task_timeout_s=2.0).map(tasks.hang_at_zero, [1, 0, 2, 3, 0, 4]))
     assert [o.value for o in outcomes] == [1, None, 2, 3, None, 4]
     assert [type(o.error) for o in outcomes if o.error] == [TaskTimedOut, TaskTimedOut]
+
+
+def test_a_child_that_is_stopped_at_work_costs_its_task_and_no_other(make_pool: MakePool) -> None:
+    outcomes = make_pool(task_timeout_s=3.0).map(tasks.stop_at_zero, [1, 0, 2, 3, 4])
+    assert [type(o.error) if o.error else o.value for o in outcomes] == [1, TaskTimedOut, 2, 3, 4]
 
 
 def test_time_in_the_queue_does_not_count(make_pool: MakePool) -> None:
@@ -191,6 +204,21 @@ def test_closing_while_children_hang_ends_waiting_calls_and_all_processes(
     caller.join(10)
     assert [type(error) for error in raised] == [Unavailable]
     wait_until(lambda: not marked.all(), 20.0)
+
+
+def test_closing_after_an_idle_child_was_killed_does_not_hang(
+    make_pool: MakePool, marked: MarkedProcesses
+) -> None:
+    # One of two idle children holds the lock of their queue. Before and after the supervisor notices.
+    for victim, pause_s in ((0, 0.0), (1, 0.0), (0, 0.2), (1, 0.2)):
+        pool = make_pool()
+        os.kill(children_of(pool)[victim], signal.SIGKILL)
+        time.sleep(pause_s)
+        closer = threading.Thread(target=pool.close, daemon=True)
+        closer.start()
+        closer.join(10)
+        assert not closer.is_alive()
+        wait_until(lambda: not marked.all(), 10.0)
 
 
 def test_closing_ends_a_stopped_supervisor_and_its_children(
