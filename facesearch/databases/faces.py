@@ -1,21 +1,19 @@
 """The truth about faces on any SQL database: written once, over the five verbs."""
 
 import secrets
-from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, func, or_, select, update
+from sqlalchemy import bindparam, delete, func, or_, select, update
 
-from facesearch.databases import migrate
+from facesearch.databases.prepared import PreparedDatabase
 from facesearch.databases.rows import FACE_COLUMNS, changes_of, face_of, row_of
-from facesearch.databases.sql import SQLDatabase
 from facesearch.databases.statements import parts
-from facesearch.databases.tables import CHANGES, DIGEST_BYTES, FACES, MODELS, PERSONS, SCHEMA_VERSION, STATE
+from facesearch.databases.tables import CHANGES, DIGEST_BYTES, FACES, MODELS, PERSONS, STATE
 from facesearch.errors import Conflict, InvalidParameter, ModelMismatch
 from facesearch.interfaces import ImageDatabase
 from facesearch.records import FaceChanges, NewFace, StoredFace
@@ -30,52 +28,11 @@ _STATE_ROW = {"id": 1}
 _CHANGE_COLUMNS = ("change_number", "face_id", "model_id", "person_number", "removed")
 
 
-class SQLImageDatabase(SQLDatabase, ImageDatabase):
+class SQLImageDatabase(PreparedDatabase, ImageDatabase):
     """Faces, and the history of their changes, over the verbs that a subclass brings.
 
-    Lives as long as its process. Any thread may call it. `prepare` may fail because the database is
-    away: every later method tries it again before its own work.
+    Lives as long as its process. Any thread may call it.
     """
-
-    def __init__(self, engine: Engine) -> None:
-        super().__init__(engine)
-        self._is_prepared = False
-
-    @abstractmethod
-    def _migrating(self) -> AbstractContextManager[Connection]:
-        """A connection on which this process alone migrates; the wait for it is bounded."""
-
-    def prepare(self) -> None:
-        """Make or migrate the tables, once however many processes ask at the same time.
-
-        Raises:
-            ForeignTable: IMAGE_DATASET exists and is another program's.
-            Conflict: a newer version of this program has migrated the database.
-        """
-        # Not guarded against other threads: the database's lock lets one through, and a mutex here
-        # would make them wait one after the other for a server that does not answer.
-        with self._reading() as connection:
-            version = migrate.stored_version(connection)
-            migrate.check(connection, version)
-        if version != SCHEMA_VERSION:
-            with self._migrating() as connection:
-                version = migrate.stored_version(connection)
-                migrate.check(connection, version)
-                if version != SCHEMA_VERSION:
-                    migrate.upgrade(connection)
-        self._tables.clear()
-        self._is_prepared = True
-
-    def ready(self) -> None:
-        """Prepare the tables unless this object has done so."""
-        if not self._is_prepared:
-            self.prepare()
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        self.ready()
-        with super().transaction():
-            yield
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -94,11 +51,6 @@ class SQLImageDatabase(SQLDatabase, ImageDatabase):
                 if self._lock_faces():
                     yield
                     return
-
-    def ping(self) -> None:
-        """Make a round trip to the database, and find its tables ready."""
-        self.ready()
-        super().ping()
 
     def database_id(self) -> str:
         return str(self._state("database_id"))
@@ -161,9 +113,8 @@ class SQLImageDatabase(SQLDatabase, ImageDatabase):
             self._lock_removals(model_id)
             found = [row for part in parts(wanted) for row in self.select(FACES, ["id"], {"id": part}, "id")]
             there = [row["id"] for row in found]
-            for part in parts(there):
-                self.delete(FACES, {"id": part})
             if there:
+                self._delete_faces(there)
                 before = self._take_numbers(len(there))
                 self._forget(there)
                 self._write_history(before, [(face_id, model_id, 0, 1) for face_id in there])
@@ -278,6 +229,16 @@ class SQLImageDatabase(SQLDatabase, ImageDatabase):
         self.insert(FACES, rows)
         own = {"insert_key >=": first, "insert_key <": first + len(rows)}
         return [row["id"] for row in self.select(FACES, ["id"], own, order_by="insert_key")]
+
+    def _delete_faces(self, ids: Sequence[int]) -> None:
+        """Delete rows one by one: given a list of most of them, MariaDB walks the whole table.
+
+        It would then wait for rows that others are adding, who may be waiting for the counter's lock.
+        """
+        face = self._table(FACES, ["id"])
+        with self._connection(writes=True) as connection:
+            one = delete(face).where(face.c.id == bindparam("face"))
+            connection.execute(one, [{"face": face_id} for face_id in ids])
 
     def _take_numbers(self, count: int) -> int:
         """Take the next change numbers, and return the last one before them.

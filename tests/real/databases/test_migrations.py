@@ -5,15 +5,17 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, inspect
 
 from facesearch.config import Settings
-from facesearch.databases import SQLImageDatabase, migrate
+from facesearch.databases import SQLImageDatabase, migrate, open_job_store
 from facesearch.databases.rows import row_of
 from facesearch.databases.tables import SCHEMA_VERSION
 from tests.contracts.image_database import MODEL, all_changes, new_face
+from tests.contracts.job_parts import LEASE_S, OWNER, PLACE, new_job
 from tests.real.databases.processes import at_version, child, heard, opened, prepare
 
+NEW_COLUMNS = ("photo_sha256", "external_id", "metadata")
 NAMES = ["Bo", "Ana", "Bo", "Ana ", "ana", "王小明 😀", "", "x" * 255, "\x00'\";--"]
 
 
@@ -21,7 +23,8 @@ def old_rows(names: list[str]) -> list[dict[str, Any]]:
     """Rows as version 0001 wrote them: number n has id n and a vector that begins with n."""
     faces = [new_face([n, 0.5], person_name=name) for n, name in enumerate(names, 1)]
     rows = [row_of(face, MODEL, datetime(2026, 1, 2)) for face in faces]
-    return [row | {"id": n, "change_number": n} for n, row in enumerate(rows, 1)]
+    old = [{name: value for name, value in row.items() if name not in NEW_COLUMNS} for row in rows]
+    return [row | {"id": n, "change_number": n} for n, row in enumerate(old, 1)]
 
 
 def fill(database: SQLImageDatabase, names: list[str]) -> None:
@@ -65,6 +68,31 @@ def test_faces_of_the_first_version_keep_ids_numbers_and_vectors(database_settin
     database.close()
 
 
+def test_faces_of_the_second_version_are_known_by_no_photo_and_new_ones_are(
+    database_settings: Settings,
+) -> None:
+    database = at_version(database_settings, "0001")
+    fill(database, NAMES)
+    database.close()
+    database = at_version(database_settings, "0002")
+    assert "photo_sha256" not in database.select("IMAGE_DATASET")[0]
+    database.close()
+    database = opened(database_settings)
+    assert_whole(database, NAMES)
+    stored = database.get_faces(range(1, len(NAMES) + 1)).values()
+    assert {(face.external_id, *face.metadata) for face in stored} == {(None,)}
+    digest = bytes(range(32))
+    face = new_face([0.0, 0.0], photo_sha256=digest, external_id="7", metadata={"a": "b"})
+    assert database.faces_of_photos([digest]) == {}
+    with database.alone():
+        [new] = database.add_faces([face], MODEL)
+    assert database.faces_of_photos([digest]) == {digest: new}
+    jobs = open_job_store(database)
+    job = jobs.add(new_job())
+    assert jobs.claim(PLACE, OWNER, LEASE_S, 1) == jobs.get(job.id)
+    database.close()
+
+
 def test_ids_of_faces_deleted_before_are_not_given_again(database_settings: Settings) -> None:
     database = at_version(database_settings, "0001")
     fill(database, NAMES)
@@ -92,10 +120,18 @@ def test_four_processes_migrate_rows_together_once(database_settings: Settings) 
     database.close()
 
 
+STEPS = 22
+INDEXES = {
+    "IMAGE_DATASET": {"IMAGE_DATASET_photo_sha256"},
+    "FACESEARCH_CHANGE": {"FACESEARCH_CHANGE_face_id", "FACESEARCH_CHANGE_person_number"},
+    "FACESEARCH_JOB": {"FACESEARCH_JOB_place_state"},
+    "FACESEARCH_JOB_FILE": {"FACESEARCH_JOB_FILE_job_number_status_position"},
+    "FACESEARCH_ANSWER": {"FACESEARCH_ANSWER_added_at"},
+}
 STATEMENTS = ("CREATE ", "ALTER ", "INSERT ", "UPDATE ")
 
 
-@pytest.mark.parametrize("steps", range(10))
+@pytest.mark.parametrize("steps", range(STEPS + 1))
 def test_a_migration_that_breaks_off_between_two_steps_is_finished(
     database_settings: Settings, steps: int
 ) -> None:
@@ -112,9 +148,17 @@ def test_a_migration_that_breaks_off_between_two_steps_is_finished(
             event.listen(sql, "before_cursor_execute", break_off)
             migrate.upgrade(sql)
 
-    with pytest.raises(StopIteration):
+    if steps < STEPS:
+        with pytest.raises(StopIteration):
+            migrate_until_then()
+    else:
         migrate_until_then()
     database.close()
     database = opened(database_settings)
     assert_whole(database, NAMES)
+    with database._reading() as sql:
+        for table, names in INDEXES.items():
+            assert names <= {index["name"] for index in inspect(sql).get_indexes(table)}
+    assert database.select("FACESEARCH_VERSION") == [{"version_num": SCHEMA_VERSION}]
+    assert database.faces_of_photos([bytes(32)]) == {}
     database.close()

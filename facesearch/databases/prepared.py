@@ -1,0 +1,64 @@
+"""A database whose tables are made, or brought to this program's version, before they are used."""
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+from sqlalchemy import Connection, Engine
+
+from facesearch.databases import migrate
+from facesearch.databases.sql import SQLDatabase
+from facesearch.databases.tables import SCHEMA_VERSION
+
+
+class PreparedDatabase(SQLDatabase):
+    """The five verbs, on tables that this program's migrations make.
+
+    Lives as long as its process. Any thread may call it. `prepare` may fail because the database is
+    away: `transaction`, `ping` and whoever calls `ready` try it again before their own work.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine)
+        self._is_prepared = False
+
+    @abstractmethod
+    def _migrating(self) -> AbstractContextManager[Connection]:
+        """A connection on which this process alone migrates; the wait for it is bounded."""
+
+    def prepare(self) -> None:
+        """Make or migrate the tables, once however many processes ask at the same time.
+
+        Raises:
+            ForeignTable: IMAGE_DATASET exists and is another program's.
+            Conflict: a newer version of this program has migrated the database.
+        """
+        # Not guarded against other threads: the database's lock lets one through, and a mutex here
+        # would make them wait one after the other for a server that does not answer.
+        with self._reading() as connection:
+            version = migrate.stored_version(connection)
+            migrate.check(connection, version)
+        if version != SCHEMA_VERSION:
+            with self._migrating() as connection:
+                version = migrate.stored_version(connection)
+                migrate.check(connection, version)
+                if version != SCHEMA_VERSION:
+                    migrate.upgrade(connection)
+        self._tables.clear()
+        self._is_prepared = True
+
+    def ready(self) -> None:
+        """Prepare the tables unless this object has done so."""
+        if not self._is_prepared:
+            self.prepare()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        self.ready()
+        with super().transaction():
+            yield
+
+    def ping(self) -> None:
+        """Make a round trip to the database, and find its tables ready."""
+        self.ready()
+        super().ping()
