@@ -2,7 +2,7 @@
 
 import random
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ SAMPLE = 20
 SAME_PHOTO = 1e-3  # batches of other sizes differ in the last bits
 SEARCHED_AS = 0.35  # a search may look closer than an enrolment does, and so frame the face otherwise
 INDEX_WAIT_S = 30.0
+SHOWN = 3
 
 Report = Mapping[str, Any]
 
@@ -56,7 +57,8 @@ class Checker:
         Args:
             chance: draws the photos of which every step is done again.
         """
-        self._expect(self._job["state"] == "done", f"the job is {self._job}")
+        if self._job["state"] != "done":
+            return [f"the job is {self._job}"]
         listed = self._client.files(self._job["id"])
         if listed is None:
             raise WrongAnswer("the reports were refused")
@@ -80,12 +82,15 @@ class Checker:
         if not holds:
             self._wrong.append(otherwise)
 
+    def _expect_none(self, wrong: Collection[object], what: str) -> None:
+        self._expect(not wrong, f"{what}: {len(wrong)}, such as {list(wrong)[:SHOWN]}")
+
     def _one_each(self, listed: list[dict[str, Any]]) -> dict[str, Report]:
         times = Counter(report["path"] for report in listed)
         doubled = [path for path, count in times.items() if count > 1]
-        self._expect(not doubled, f"reported more than once: {doubled}")
-        self._expect(not self._files.keys() - times.keys(), f"no report: {self._files.keys() - times.keys()}")
-        self._expect(not times.keys() - self._files.keys(), f"not sent: {times.keys() - self._files.keys()}")
+        self._expect_none(doubled, "reported more than once")
+        self._expect_none(self._files.keys() - times.keys(), "without a report")
+        self._expect_none(times.keys() - self._files.keys(), "reported and not sent")
         statuses = Counter(report["status"] for report in listed)
         told = {status: count for status, count in self._job["counts"].items() if count}
         total = told.pop("total", 0)
@@ -130,7 +135,7 @@ class Checker:
         other = [
             path for path, report in inserted.items() if names.get(report["id"]) != report["person_name"]
         ]
-        self._expect(not other, f"under other names than told: {other}")
+        self._expect_none(other, "under other names than told")
 
     def _check_vectors(
         self,
@@ -142,7 +147,7 @@ class Checker:
         """Find each face where it lies, in the service's own copy; some must lie where their photos do."""
         vectors = _vectors(database, encoder.model_id)
         ids = {report["id"] for report in inserted.values()}
-        self._expect(vectors.keys() == ids, f"changes and reports differ in {vectors.keys() ^ ids}")
+        self._expect_none(vectors.keys() ^ ids, "in the changes or in the reports alone")
         if not vectors:
             return
         index = ExactIndex(
@@ -161,7 +166,7 @@ class Checker:
             for face_id, matches in zip(vectors, found, strict=True)
             if [match.face_id for match in matches] != [face_id]
         ]
-        self._expect(not lost, f"not found where they lie: {lost}")
+        self._expect_none(lost, "not found where they lie")
         index.close()
         for path in chance.sample(sorted(inserted), min(SAMPLE, len(inserted))):
             (own,) = _faces(self._files[path], encoder, self._settings)

@@ -47,7 +47,7 @@ class ImportClient:
             reports += page["files"]
             if page.get("next") is None:
                 return reports
-            query["after"] = page["next"]
+            query["cursor"] = page["next"]
 
     def wait(self, job_id: str, limit_s: float) -> dict[str, Any]:
         """Look at a job until it is over.
