@@ -89,7 +89,7 @@ def test_missing_records_break_the_archive() -> None:
 @pytest.mark.parametrize("cut", range(1, 120, 7))
 def test_bytes_missing_anywhere_are_an_error_of_the_whole_archive(cut: int) -> None:
     whole = zip_of([JPG, file_of("b.jpg", b"another")])
-    for kept in (whole[:-cut], whole[: len(whole) // 2] + whole[len(whole) // 2 + cut :]):
+    for kept in (whole[:-cut], whole[:20] + whole[20 + cut :]):
         with pytest.raises((BrokenArchive, NotAnArchive)):
             directory(kept)
 
