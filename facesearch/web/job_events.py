@@ -17,6 +17,7 @@ LONGEST_S = 3600.0
 
 _LOOK_S = 0.5
 _QUIET_S = 14.0
+_ASK_S = 0.5
 
 
 class EventStream(EventSourceResponse):
@@ -51,7 +52,7 @@ async def _events(watch: JobWatch, job: Job) -> AsyncIterator[bytes]:
         await anyio.sleep(_LOOK_S)
         before, comment = job, "nothing new"
         try:
-            with anyio.move_on_after(max(spoken + _QUIET_S - time.monotonic(), 0.0)):
+            with anyio.move_on_after(max(spoken + _QUIET_S - time.monotonic(), _ASK_S)):
                 job = await watch.ask(lambda api: api.imports.get(watch.job_id))
         except JobNotFound:
             return

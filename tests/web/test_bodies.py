@@ -34,15 +34,20 @@ def read(
     then: Callable[[], Any] | None = None,
 ) -> list[Message]:
     """Read what a client sends, a number being a pause in seconds; the answer's own error is raised."""
-    script = iter(messages)
+    script = list(messages)
     got: list[Message] = []
+    until = 0.0
 
     async def receive() -> Message:
-        for entry in script:
-            if isinstance(entry, float):
-                await anyio.sleep(entry)
+        nonlocal until
+        while script:
+            if isinstance(script[0], float):  # whoever waits may be interrupted, and the pause goes on
+                until = until or anyio.current_time() + script[0]
+                await anyio.sleep_until(until)
+                until = 0.0
+                script.pop(0)
             else:
-                return entry
+                return script.pop(0)  # type: ignore[return-value]
         await anyio.sleep_forever()
         raise AssertionError
 

@@ -58,6 +58,9 @@ class Service:
                 names.append(str(link.readlink()))
         return sum(name.endswith("(deleted)") and "gunicorn" not in name for name in names)
 
+    def jobs(self) -> int:
+        return len(httpx2.get(f"{self.url}/v1/jobs?limit=1000").json()["jobs"])
+
     def connect(self, head: str, body: bytes) -> socket.socket:
         """Send a request without its end."""
         connection = socket.create_connection(("127.0.0.1", self.port), timeout=LIMIT_S)
@@ -126,6 +129,27 @@ def test_a_client_that_goes_away_leaves_nothing_behind(service: Service) -> None
     assert service.answers()
 
 
+def test_a_bulk_that_nobody_waits_for_any_more_gives_its_place_back(service: Service) -> None:
+    bulk, body = "/add_faces_in_bulk/", HEAD + b"zip\r\n--x--\r\n"
+    head = f"content-length: {len(body)}\r\ncontent-type: {TYPE['content-type']}\r\n\r\n"
+    before = service.jobs()
+    waiting = [service.connect(f"POST {bulk} HTTP/1.1", head.encode() + body) for _ in range(4)]
+
+    def waits() -> bool:
+        try:
+            answer = httpx2.post(service.url + bulk, content=body, headers=TYPE, timeout=1)
+        except httpx2.ReadTimeout:
+            return True
+        assert (answer.status_code, answer.json()["result"]) == (503, {"code": "busy"})
+        return False
+
+    eventually(lambda: service.jobs() == before + 4)
+    assert not waits()
+    for connection in waiting:
+        connection.close()
+    eventually(waits)
+
+
 def test_a_request_beyond_those_in_flight_is_told_so_though_it_still_sends(service: Service) -> None:
     jobs = httpx2.post(f"{service.url}/v1/imports", files={"file": ("a.zip", b"zip")}).json()
     uploads = "content-length: 10000000\r\ncontent-type: multipart/form-data; boundary=x\r\n\r\n"
@@ -167,7 +191,7 @@ def test_a_stop_ends_what_waits_and_takes_no_time(kind: str, number: int, tmp_pa
             thread.start()
         head = f"content-length: 10000000\r\ncontent-type: {TYPE['content-type']}\r\n\r\n"
         slow = service.connect("POST /v1/imports HTTP/1.1", head.encode() + HEAD + bytes(1000))
-        eventually(lambda: len(httpx2.get(f"{service.url}/v1/jobs").json()["jobs"]) == 2)
+        eventually(lambda: service.jobs() == 2)
         assert followed.wait(LIMIT_S)
         eventually(lambda: service.open_uploads() == 1)
 
