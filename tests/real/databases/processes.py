@@ -5,15 +5,16 @@ import multiprocessing
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from threading import Thread
 from typing import Any, TypeVar
 
 from facesearch.config import Settings
-from facesearch.databases import SQLImageDatabase, migrate, open_image_database
-from facesearch.errors import ModelMismatch
+from facesearch.databases import SQLImageDatabase, migrate, open_image_database, open_job_store
+from facesearch.errors import LeaseLost, ModelMismatch
+from facesearch.records import DONE, FileReport
 from tests.contracts.image_database import MODEL, new_face
 
 LIMIT_S = 60
@@ -118,6 +119,77 @@ def add_and_remove(connection: Connection, settings: Settings, calls: int, name:
         gone, own = own[:2], own[2:]
         connection.send(("removed", database.delete_faces(gone)))
     connection.send(("done", []))
+    database.close()
+
+
+def add_missing(connection: Connection, settings: Settings, digests: list[bytes]) -> None:
+    """Add a face for each photo of which there is none, alone each time, and tell how many were missing."""
+    database = opened(settings)
+    connection.send("ready")
+    connection.recv()
+    added = 0
+    for digest in digests:
+        with database.alone():
+            before = database.newest_change()
+            if not database.faces_of_photos([digest]):
+                database.add_faces([new_face(photo_sha256=digest)], MODEL)
+                added, before = added + 1, before + 1
+            assert database.newest_change() == before
+    connection.send(added)
+    database.close()
+
+
+def replace_alone(connection: Connection, settings: Settings, calls: int) -> None:
+    """Replace the faces that this process has, alone each time, and tell how many changes that took."""
+    database = opened(settings)
+    connection.send("ready")
+    connection.recv()
+    own: list[int] = []
+    changes = 0
+    for n in range(calls):
+        with database.alone():
+            assert database.delete_faces(own) == own
+            changes += len(own)
+            own = database.add_faces([new_face(person_name=f"Person {n % 3}")] * 5, MODEL)
+            changes += len(own)
+    connection.send(changes)
+    database.close()
+
+
+def stay_alone(connection: Connection, settings: Settings) -> None:
+    """Add faces alone, tell so, and stay in the transaction."""
+    database = opened(settings)
+    with database.alone():
+        database.add_faces([new_face()] * 7, MODEL)
+        connection.send(database.newest_change())
+        time.sleep(LIMIT_S)
+        os._exit(1)
+
+
+def work_on_jobs(connection: Connection, settings: Settings, place: str, lease_s: float) -> None:
+    """Work on the jobs of a place, a face and a report a file, until there is none; tell each commit.
+
+    `lease_s` is renewed by nothing but the work itself.
+    """
+    database = opened(settings)
+    jobs = open_job_store(database)
+    owner = f"process {os.getpid()}"
+    connection.send("ready")
+    connection.recv()
+    while any(not job.is_over for job in jobs.jobs(100).items):
+        if (job := jobs.claim(place, owner, lease_s, 1)) is None:
+            time.sleep(0.01)
+            continue
+        with suppress(LeaseLost):
+            for position in sorted(set(range(job.total)) - jobs.reported(job.id)):
+                with database.alone():
+                    [face_id] = database.add_faces([new_face(version=f"{position}")], MODEL)
+                    report = FileReport(f"{position}.jpg", "inserted", face_id)
+                    jobs.report(job.id, owner, {position: report}, job.total, 0.0)
+                jobs.keep(job.id, owner, lease_s)
+                connection.send(position)
+            jobs.finish(job.id, owner, DONE)
+    connection.send("done")
     database.close()
 
 

@@ -1,13 +1,13 @@
 """A server that is away, comes back, hangs, refuses, or holds its locks."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from facesearch.config import DatabaseSettings, Settings
-from facesearch.databases import MySQLImageDatabase, open_image_database
+from facesearch.databases import MySQLImageDatabase, open_image_database, open_job_store
 from facesearch.errors import DatabaseUnavailable, FacesearchError, InvalidParameter
 from facesearch.interfaces import ImageDatabase
 from tests.contracts.image_database import MODEL, all_changes, new_face
@@ -38,7 +38,8 @@ def database(settings: DatabaseSettings) -> Iterator[MySQLImageDatabase]:
 
 
 def assert_away(database: ImageDatabase) -> None:
-    calls = [
+    jobs = open_job_store(database)
+    calls: list[Callable[[], object]] = [
         database.ping,
         database.newest_change,
         database.gallery_model,
@@ -46,6 +47,9 @@ def assert_away(database: ImageDatabase) -> None:
         lambda: database.add_faces([new_face()], MODEL),
         lambda: database.delete_faces([1]),
         lambda: all_changes(database),
+        lambda: database.alone().__enter__(),
+        lambda: jobs.claim("place", "owner", 15.0, 1),
+        lambda: jobs.first_answer("key"),
     ]
     for call in calls:
         with pytest.raises(DatabaseUnavailable):
