@@ -179,6 +179,7 @@ class AGTAPI(API):
         job = self._imports.start(archive, "", options)
         while not job.is_over:
             job = self._imports.wait(job.id, OUTAGE_S)
+            self._imports.check_alive()
         if job.state == CANCELLED:
             raise LeaseLost("The import was cancelled.")
         if job.error_code is not None:

@@ -68,6 +68,11 @@ class ImportJobs(Imports):
         """Wait a few seconds for the work's end."""
         self._runner.join()
 
+    def check_alive(self) -> None:
+        """Raise Unavailable where this process does not work on imports, and so need not be waited for."""
+        if not self._runner.is_alive:
+            raise Unavailable("The service is not working on imports.")
+
     def new_file(self) -> BinaryIO:
         return self._room.new_file()
 
@@ -76,8 +81,7 @@ class ImportJobs(Imports):
     ) -> Job:
         """See Imports."""
         _check(options)
-        if not self._runner.is_alive:
-            raise Unavailable("The service is not working on imports.")
+        self.check_alive()
         if (first := self._answers.find(once)) is not None:
             return self._jobs.get(first["job"])
         new = NewJob(

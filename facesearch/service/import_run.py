@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from itertools import islice
 from typing import NamedTuple
 
 from facesearch.config import QualitySettings
@@ -19,8 +18,9 @@ from facesearch.service.import_writer import FoundFaces, Patience, ResultWriter,
 from facesearch.service.names import base_name
 from facesearch.service.photo_source import Entry, PhotoSource, is_archive
 
-# What the network gains from batches it has gained at four.
+# What the network gains from batches it has gained at four; of large photos it gains nothing.
 _PHOTOS_A_TASK = 4
+_BYTES_A_TASK = 4 * 1024**2
 _POOL_TRIES, _POOL_PAUSE_S = 3, 5.0
 
 _UNUSED = "people.csv names this file, but it is not there."
@@ -116,7 +116,7 @@ class ImportRun:
                 if position not in self._reported:
                     self._writer.keep(position, FileReport(path, "failed", reason=_UNUSED))
             self._writer.write()
-        except Stopped:
+        except (Stopped, Unavailable):
             with suppress(FacesearchError):  # what is encoded need not be encoded again by who goes on
                 self._writer.write_at_once()
             raise
@@ -160,8 +160,7 @@ class ImportRun:
         return outcome.value[0] if outcome.value else Outcome(error=outcome.error)
 
     def _groups(self) -> Iterator[list[PhotoFile]]:
-        photos = self._photos()
-        while group := list(islice(photos, _PHOTOS_A_TASK)):
+        for group in _grouped(self._photos()):
             if self._job.options.skip_duplicates:
                 group = self._without_stored(group)
             if group:
@@ -221,3 +220,16 @@ class ImportRun:
             self._writer.keep(photo.position, FileReport(path, status, reason=error.message, faces=refused))
         else:
             self._writer.keep(photo.position, FoundFaces(path, photo.sha256, faces))
+
+
+def _grouped(photos: Iterator[_Photo]) -> Iterator[list[_Photo]]:
+    group: list[_Photo] = []
+    size = 0
+    for photo in photos:
+        if group and (len(group) == _PHOTOS_A_TASK or size + len(photo.file.data) > _BYTES_A_TASK):
+            yield group
+            group, size = [], 0
+        group.append(photo)
+        size += len(photo.file.data)
+    if group:
+        yield group

@@ -23,7 +23,7 @@ from facesearch.records import DONE, FAILED, Job
 from facesearch.service.import_writer import Stopped
 
 _LOOK_EVERY_S = 1.0
-_TIDY_EVERY_S = 3600.0
+_TIDY_EVERY_S, _TIDY_AGAIN_S = 3600.0, 60.0
 _STOP_LIMIT_S = 10.0
 # So often in a row may a job be begun without a report: then it is the job that ends its processes.
 _MOST_ATTEMPTS = 10
@@ -115,29 +115,43 @@ class JobRunner:
     def join(self, limit_s: float = _STOP_LIMIT_S) -> None:
         """Wait for the end after `stop`."""
         deadline = time.monotonic() + limit_s
+        if self._thread is not None:  # first: until its end it may begin with a job
+            self._thread.join(limit_s)
         with self._lock:
             threads = [running.thread for running in self._running.values()]
-        if self._thread is not None:
-            threads.append(self._thread)
         for thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()))
 
     def _look_after_jobs(self) -> None:
-        tidied_at = -_TIDY_EVERY_S
+        failure = None
+        tidying = threading.Thread(target=self._tidy_now_and_then, daemon=True)
+        tidying.start()
         while not self._ending.is_set():
             try:
                 self._keep_leases()
-                while self._begin():
+                while not self._ending.is_set() and self._begin():
                     pass
-                if time.monotonic() - tidied_at >= _TIDY_EVERY_S:
-                    self._tidy()
-                    tidied_at = time.monotonic()
+                failure = None
             except DatabaseUnavailable:
                 pass  # whoever works on a job says so
             except Exception as error:
-                _log.error("Looking for jobs failed: %s", _described(error))
+                if failure != (failure := _described(error)):
+                    _log.error("Looking for jobs failed: %s", failure)
             self._awake.wait(_LOOK_EVERY_S)
             self._awake.clear()
+        tidying.join()
+
+    def _tidy_now_and_then(self) -> None:
+        """In a thread of its own: leases are renewed meanwhile."""
+        pause_s = 0.0
+        while not self._ending.wait(pause_s):
+            pause_s = _TIDY_EVERY_S
+            try:
+                self._tidy()
+            except DatabaseUnavailable:
+                pause_s = _TIDY_AGAIN_S
+            except Exception as error:
+                _log.error("Tidying jobs up failed: %s", _described(error))
 
     def _keep_leases(self) -> None:
         with self._lock:
@@ -158,10 +172,12 @@ class JobRunner:
         stop = threading.Event()
         thread = threading.Thread(target=self._carry_out, args=(job, owner, stop), daemon=True)
         with self._lock:
+            if before := self._running.get(job.id):  # its lease had ended, and it has not noticed yet
+                before.stop.set()
+            thread.start()
             self._running[job.id] = _Running(job, owner, stop, thread)
             if self._ending.is_set():
                 stop.set()
-        thread.start()
         return True
 
     def _carry_out(self, job: Job, owner: str, stop: threading.Event) -> None:
@@ -193,9 +209,8 @@ class JobRunner:
         except LeaseLost:
             raise
         except FacesearchError as error:
-            if isinstance(error, Unavailable) and self._ending.is_set():
-                return False
-            return error
+            # The pool's end, or its absence: somebody may have more luck, a bounded number of times.
+            return False if type(error) is Unavailable else error
         except Exception as error:
             _log.error("Job %s failed: %s", job.id, _described(error))
             return TaskFailed()

@@ -19,7 +19,8 @@ from facesearch.errors import (
 )
 from facesearch.interfaces import ImageDatabase
 from facesearch.records import CANCELLED, DONE, FAILED, RUNNING, ImportOptions, Job, NewJob, Outcome
-from facesearch.service import AGTAPI, job_runner
+from facesearch.service import AGTAPI, import_run, job_runner
+from facesearch.service import api as api_module
 from facesearch.service.archive import PhotoArchive
 from facesearch.service.import_jobs import ImportJobs
 from tests.contracts.api import Photos, vector, zipped
@@ -27,6 +28,7 @@ from tests.contracts.imports import LIMIT_S, ImportsContract, OpenImports, files
 from tests.unit.service.conftest import NewDatabase, Opened
 from tests.unit.service.parts import LosingPool, Parts, SwitchedDatabase
 from tests.unit.service.test_api import PHOTOS
+from tests.unit.service.test_import_run import ReturningPool
 
 
 class GatedPool(LosingPool):
@@ -144,6 +146,23 @@ def test_a_job_that_ends_its_processes_again_and_again_is_given_up(
     assert (job.state, job.error_code) == (FAILED, WorkerDied.code)
 
 
+def test_a_pool_that_is_gone_puts_the_job_back_until_it_works(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(import_run, "_POOL_PAUSE_S", 0.001)
+    api = opened(pool=ReturningPool(9))
+    assert api.imports.wait(started(api).id, LIMIT_S).state == DONE
+
+
+def test_a_bulk_does_not_wait_for_a_service_that_has_ended(opened: Opened) -> None:
+    gate = threading.Event()
+    api = opened(pool=GatedPool(gate))
+    threading.Timer(0.1, api.imports.stop).start()
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Unavailable, match="not working on imports"):
+        patch.setattr(api_module, "OUTAGE_S", 0.2)
+        api.add_faces_in_bulk(zipped(ADA))
+
+
 def test_a_job_goes_on_after_its_process_has_gone(opened: Opened, new_database: NewDatabase) -> None:
     """As after kill -9: the first one's lease ends, and nothing else is heard of it."""
     database = new_database()
@@ -230,10 +249,12 @@ def test_an_import_here_that_is_interrupted_is_cancelled_and_keeps_what_it_has(o
 def test_an_import_here_that_somebody_cancels_ends(opened: Opened) -> None:
     api = opened()
     photos = {f"{at}.txt": b"x" for at in range(1_500)}
+
+    def cancel(job: Job) -> None:
+        api.imports.cancel(job.id)
+
     with pytest.raises(LeaseLost):
-        api.imports.run_here(
-            source(photos), "photos", ImportOptions(), lambda job: api.imports.cancel(job.id) and None
-        )
+        api.imports.run_here(source(photos), "photos", ImportOptions(), cancel)
     (job,) = api.imports.jobs(10).items
     assert job.state == CANCELLED
 
