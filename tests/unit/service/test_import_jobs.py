@@ -154,12 +154,14 @@ def test_a_pool_that_is_gone_puts_the_job_back_until_it_works(
     assert api.imports.wait(started(api).id, LIMIT_S).state == DONE
 
 
-def test_a_bulk_does_not_wait_for_a_service_that_has_ended(opened: Opened) -> None:
+def test_a_bulk_does_not_wait_for_a_service_that_has_ended(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
     gate = threading.Event()
     api = opened(pool=GatedPool(gate))
     threading.Timer(0.1, api.imports.stop).start()
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(Unavailable, match="not working on imports"):
-        patch.setattr(api_module, "OUTAGE_S", 0.2)
+    monkeypatch.setattr(api_module, "OUTAGE_S", 0.2)
+    with pytest.raises(Unavailable, match="not working on imports"):
         api.add_faces_in_bulk(zipped(ADA))
 
 
