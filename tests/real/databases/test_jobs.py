@@ -1,7 +1,9 @@
 """The contract of a job store on a server, and jobs in the hands of processes that die."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
 from multiprocessing.connection import wait
 
 import pytest
@@ -9,8 +11,8 @@ import pytest
 from facesearch.config import Settings
 from facesearch.databases import MySQLImageDatabase, SQLImageDatabase, SQLJobStore, open_job_store
 from facesearch.interfaces import ImageDatabase, JobStore
-from facesearch.records import DONE
-from tests.contracts.job_parts import PLACE, Clock, new_job
+from facesearch.records import CANCELLED, DONE
+from tests.contracts.job_parts import OTHER, OWNER, PLACE, Clock, new_job
 from tests.contracts.job_store import JobStoreContract
 from tests.mariadb import MariaDB
 from tests.real.databases.processes import LIMIT_S, child, heard, opened, work_on_jobs
@@ -64,4 +66,47 @@ def test_a_job_whose_processes_are_killed_is_done_once_file_by_file(
     stored = database.get_faces([report.id or 0 for report in jobs.files(job.id, 100).items])
     assert [face.version for face in stored.values()] == [f"{n}" for n in range(60)]
     assert database.newest_change() == len(database.select("IMAGE_DATASET", ["id"])) == 60
+    database.close()
+
+
+@pytest.mark.mysql
+@pytest.mark.parametrize("moment", [1, 2, 3])
+def test_a_claimer_passes_over_a_job_that_is_cancelled_while_it_looks(mariadb: MariaDB, moment: int) -> None:
+    database = MySQLImageDatabase(mariadb.new_database())
+    others = open_job_store(database)
+    first, second = others.add(new_job()), others.add(new_job())
+    moments = iter(range(1, 100))
+
+    def cancel_then() -> datetime:
+        if next(moments) == moment:
+            with ThreadPoolExecutor(1) as thread:  # another connection: this one's is in a transaction
+                thread.submit(others.cancel, first.id).result()
+        return datetime.now(UTC)
+
+    claimed = SQLJobStore(database, cancel_then).claim(PLACE, OWNER, 15.0, 1)
+    assert claimed is not None
+    assert claimed.id == second.id
+    assert others.get(first.id).state == CANCELLED
+    database.close()
+
+
+@pytest.mark.mysql
+@pytest.mark.parametrize("moment", [2, 3])
+def test_a_claimer_passes_over_a_job_whose_lease_is_renewed_while_it_looks(
+    mariadb: MariaDB, moment: int
+) -> None:
+    database = MySQLImageDatabase(mariadb.new_database())
+    others = open_job_store(database)
+    job = others.add(new_job())
+    assert others.claim(PLACE, OWNER, 15.0, 1)
+    moments = iter(range(1, 100))
+
+    def keep_then() -> datetime:
+        if next(moments) == moment:
+            with ThreadPoolExecutor(1) as thread:
+                thread.submit(others.keep, job.id, OWNER, 15.0).result()
+        return datetime.now(UTC) + timedelta(seconds=20)
+
+    assert SQLJobStore(database, keep_then).claim(PLACE, OTHER, 15.0, 1) is None
+    others.finish(job.id, OWNER, DONE)
     database.close()
