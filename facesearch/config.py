@@ -135,6 +135,20 @@ class IntakeSettings(_Section):
     old_routes_skip_duplicates: bool = False
 
 
+class AccessSettings(_Section):
+    """What counts for keys, and the log of what was changed.
+
+    Each key may make `requests_per_minute` on one host (null: any number), `burst` of them at once. While the
+    database is away, keys go on for `keys_trusted_s`. A log of `audit_bytes` is put aside, `audit_files` are kept.
+    """
+
+    requests_per_minute: Annotated[float, Field(gt=0, le=6_000_000)] | None = None
+    burst: Annotated[int, Field(ge=1, le=1_000_000)] = 20
+    keys_trusted_s: Annotated[float, Field(ge=0, le=604_800)] = 900.0
+    audit_bytes: Annotated[int, Field(ge=4096)] = 10 * 1024**2
+    audit_files: Annotated[int, Field(ge=1, le=10_000)] = 10
+
+
 class LimitSettings(_Section):
     """What is accepted at most: bytes as sent, pixels and the longer side as decoded.
 
@@ -152,6 +166,21 @@ class LimitSettings(_Section):
     zip_nesting: Literal[0] = 0
 
 
+class LogSettings(_Section):
+    """What is told to whoever runs the service.
+
+    Lines are `text`, or one `json` object each. A request that takes longer than `slow_ms`, or a statement
+    of the database that takes longer than `slow_statement_ms`, is told as a warning; 0 tells all.
+    `opentelemetry` sends a span for each request and stage; needs packages of its own.
+    """
+
+    format: Literal["text", "json"] = "text"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    slow_ms: Annotated[float, Field(ge=0)] = 2000.0
+    slow_statement_ms: Annotated[float, Field(ge=0)] = 500.0
+    opentelemetry: bool = False
+
+
 class Settings(_Section):
     """All settings. `data_dir` is absolute once `load_settings` has made it."""
 
@@ -163,7 +192,9 @@ class Settings(_Section):
     search: SearchSettings = SearchSettings()
     workers: WorkerSettings = WorkerSettings()
     intake: IntakeSettings = IntakeSettings()
+    access: AccessSettings = AccessSettings()
     limits: LimitSettings = LimitSettings()
+    log: LogSettings = LogSettings()
 
 
 def load_settings(environment: Mapping[str, str] | None = None) -> Settings:

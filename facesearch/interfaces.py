@@ -18,27 +18,34 @@ from facesearch.records import (
     AlignedFace,
     AutoTolerance,
     BulkReport,
+    Caller,
     Calibration,
+    Deed,
     Detection,
     EncodedPhoto,
     Face,
     FaceChanges,
     FaceFilter,
+    Figures,
     FileReport,
     FirstAnswer,
     ImportOptions,
     Job,
+    Key,
     Match,
     NewFace,
     NewJob,
+    NewKey,
     Once,
     Outcome,
     Page,
     PhotoInfo,
+    Readiness,
     SearchResult,
     StoredFace,
     Wanted,
 )
+from facesearch.timings import stage
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -120,16 +127,18 @@ class ImageEncoder(ABC):
 
     def look(self, image: Image, wanted: Wanted = ANY_FACE) -> tuple[list[AlignedFace], int]:
         """Detect and align: the faces that are wanted, and how many were detected."""
-        found = self.detect(image, wanted)
-        kept = [max(found, key=lambda d: d.box.area)] if wanted.only_largest and found else found
-        return self.align(image, kept), len(found)
+        with stage("detect"):
+            found = self.detect(image, wanted)
+            kept = [max(found, key=lambda d: d.box.area)] if wanted.only_largest and found else found
+            return self.align(image, kept), len(found)
 
     def encode(self, image: Image, wanted: Wanted = ANY_FACE) -> EncodedPhoto:
         """Detect, align and embed the faces of one photo."""
         aligned, found = self.look(image, wanted)
         if not aligned:
             return EncodedPhoto(image.info, (), found)
-        embeddings = self.embed(np.stack([face.crop for face in aligned]))
+        with stage("embed"):
+            embeddings = self.embed(np.stack([face.crop for face in aligned]))
         faces = tuple(Face(a.box, e, a.quality) for a, e in zip(aligned, embeddings, strict=True))
         return EncodedPhoto(image.info, faces, found)
 
@@ -301,6 +310,10 @@ class JobStore(ABC):
         """How many jobs of a place wait for somebody to begin with them."""
 
     @abstractmethod
+    def running(self, place: str) -> int:
+        """How many jobs of a place are somebody's, also where the lease has ended."""
+
+    @abstractmethod
     def claim(self, place: str, owner: str, lease_s: float, at_once: int) -> Job | None:
         """Take a job of a place that is queued, or running under a lease that has ended.
 
@@ -371,6 +384,39 @@ class JobStore(ABC):
         """Forget answers of more than 24 hours ago, and jobs that were over for so many days; their ids."""
 
 
+class KeyStore(ABC):
+    """The keys of clients, in the database of the faces. Threads and errors as for ImageDatabase."""
+
+    @abstractmethod
+    def add(self, new: NewKey) -> Key:
+        """Store a key.
+
+        Raises:
+            InvalidParameter: a part of it cannot be stored.
+            Conflict: there is a key of this prefix.
+        """
+
+    @abstractmethod
+    def keys(self) -> tuple[Key, ...]:
+        """Return all keys, the oldest first, also those that are revoked or have expired."""
+
+    @abstractmethod
+    def version(self) -> str:
+        """A text that is another one after each `add` and `revoke`."""
+
+    @abstractmethod
+    def revoke(self, prefix: str) -> Key:
+        """Revoke a key for good; return it. A key that was revoked before is returned as it is.
+
+        Raises:
+            KeyNotFound: there is none of this prefix.
+        """
+
+    @abstractmethod
+    def note_use(self, prefix: str) -> None:
+        """Note that a key is used now, unless that was noted within the last minute."""
+
+
 class FaceIndex(ABC):
     """Finds the nearest gallery faces of one model; a copy of the database that can be thrown away.
 
@@ -405,6 +451,13 @@ class FaceIndex(ABC):
         """How many faces the copy holds."""
 
     @abstractmethod
+    def extent(self) -> tuple[int, int]:
+        """The newest change that the copy covers, whichever process took it over, and its number of faces.
+
+        Zeros where there is no copy. Reads nothing but the copy's head.
+        """
+
+    @abstractmethod
     def ping(self) -> None:
         """Raise where the copy cannot be read or written."""
 
@@ -424,6 +477,11 @@ class WorkerPool(ABC):
     @abstractmethod
     def processes(self) -> int:
         """How many tasks run at the same time at most."""
+
+    @property
+    def restarts(self) -> int:
+        """How often processes were lost or stopped, and replaced, since this one began."""
+        return 0
 
     @abstractmethod
     def map(self, task: Callable[[T], R], items: Iterable[T]) -> Iterator[Outcome[R]]:
@@ -505,6 +563,54 @@ class Imports(ABC):
         """Cancel a job; what it has stored stays. Raises JobNotFound, or JobOver where it has ended."""
 
 
+class Health(ABC):
+    """How the parts of the service are.
+
+    Lives as long as its process. Any thread may call it. Nothing is raised, and each method answers within
+    two seconds or so, whatever the parts do.
+    """
+
+    @abstractmethod
+    def ready(self) -> Readiness:
+        """Ask the database, the index, the encoder and the pool, side by side."""
+
+    @abstractmethod
+    def figures(self) -> Figures:
+        """Count what the gallery holds and what waits."""
+
+    @property
+    @abstractmethod
+    def pool_restarts(self) -> int:
+        """`restarts` of the pool; costs nothing."""
+
+
+class Access(ABC):
+    """Who may use the service, how often, and what they changed.
+
+    Lives as long as its process, which has its own view of the keys, at most a second old while the database
+    answers. Any thread may call it.
+    """
+
+    @abstractmethod
+    def admit(self, key: str | None) -> Caller | None:
+        """Return whose key this is, and count the request; None where no key was ever made.
+
+        Raises:
+            KeyMissing: there are keys, and none was given.
+            KeyRefused: the key is not known, was revoked, or has expired.
+            RateLimited: it has made as many requests as it may.
+            DatabaseUnavailable: the database is away, and this process has not seen the key lately.
+        """
+
+    @abstractmethod
+    def record(self, deed: Deed) -> None:
+        """Append to the audit log. Raises nothing: what was changed is not undone by a full disk."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release everything; the object is not used afterwards."""
+
+
 class API(ABC):
     """What the service does, free of HTTP: a database and an encoder behind four verbs.
 
@@ -516,6 +622,16 @@ class API(ABC):
     @abstractmethod
     def imports(self) -> Imports:
         """Archives on their way into the gallery."""
+
+    @property
+    @abstractmethod
+    def access(self) -> Access:
+        """Who may use the service."""
+
+    @property
+    @abstractmethod
+    def health(self) -> Health:
+        """How the parts are. May be asked before `open` has returned."""
 
     @abstractmethod
     def search_faces(

@@ -346,6 +346,21 @@ class ChosenTolerance:
 
 
 @dataclass(frozen=True, slots=True)
+class LeastSimilarity:
+    """Asks for the largest distance that is not less similar than this.
+
+    Args:
+        similarity: more than 0, at most 100.
+    """
+
+    similarity: float
+
+
+WantedTolerance = float | AutoTolerance | LeastSimilarity | None
+"""What may be within: a Euclidean distance from 0 to 2, or what it is to come to; None is the model's own."""
+
+
+@dataclass(frozen=True, slots=True)
 class Match:
     """A gallery face and its unrounded Euclidean distance to the probe, computed in float64."""
 
@@ -355,11 +370,15 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class NamedMatch:
-    """A match with the name of its person, None where the database that knows it is away."""
+    """A match with the name of its person, None where the database that knows it is away.
+
+    `similarity` is from 0 to 100, None where nobody has measured what the model's distances mean.
+    """
 
     face_id: int
     person_name: str | None
     distance: float
+    similarity: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -377,12 +396,125 @@ class SearchResult:
 
     `stale_s` is None where the answer holds all that the database had committed when it was asked for.
     Otherwise the database was away: changes of the last `stale_s` seconds may be missing. `chosen` is the
-    tolerance that was used, where it was to fit the gallery and a face was searched for.
+    tolerance that was used, where it was to fit the gallery and a face was searched for. `tolerance` is the
+    one that was used, however it came about; None where it was to fit the gallery and no face was there.
     """
 
     faces: tuple[ProbeFace, ...]
     stale_s: float | None = None
     chosen: ChosenTolerance | None = None
+    model_id: str = ""
+    tolerance: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FoundFace:
+    """A face of a photo that is not kept. `landmarks` is None where the detector finds boxes only."""
+
+    box: Box
+    quality: Quality
+    landmarks: Landmarks | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FoundFaces:
+    """The size of a photo, upright, and its faces from left to right."""
+
+    width: int
+    height: int
+    faces: tuple[FoundFace, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FacePair:
+    """A face of each of two photos, by their positions there, and what lies between them."""
+
+    source: int
+    target: int
+    distance: float
+    similarity: float | None
+    is_within: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The faces of two photos, and every pair of one of each, nearest first.
+
+    `tolerance` is the distance up to which a pair is within.
+    """
+
+    model_id: str
+    tolerance: float
+    source: FoundFaces
+    target: FoundFaces
+    pairs: tuple[FacePair, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelOrigin:
+    """Where a model comes from and under which licence, as its card says.
+
+    `kind` is `plain` or `mirror`. `commercial_use` is None where no document says.
+    """
+
+    name: str
+    kind: str
+    licence: str
+    commercial_use: bool | None
+    licence_url: str | None
+    licence_note: str | None
+    document: str
+    url: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredRate:
+    """A rate of a calibration, and where 95 % of such measurements lie, as if pairs had no face in common."""
+
+    point: RatePoint
+    false_match_interval: tuple[float, float]
+    true_accept_interval: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedAlarms:
+    """How often a face of nobody in a gallery of so many faces gets a match within a tolerance.
+
+    `false_match_rate` is that of one comparison. `extrapolated` says whether the tolerance is outside of what
+    the calibration measured.
+    """
+
+    faces: int
+    tolerance: float
+    false_match_rate: float
+    false_alarm_rate: float
+    extrapolated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """What is known of a model, of its distances, and of the gallery's size.
+
+    Args:
+        tolerance: the default.
+        origin: None where no card tells.
+        in_use: whether the gallery holds its vectors; None where the database that knows it is away.
+        configured: whether an empty gallery would get it.
+        expected: within the default tolerance, in the gallery as it is; None without a calibration, where the
+            gallery has another model, or where its size is not known.
+        by_size: the same in galleries of other sizes.
+    """
+
+    id: str
+    dimension: int
+    tolerance: float
+    origin: ModelOrigin | None
+    calibration: Calibration | None
+    rates: tuple[MeasuredRate, ...]
+    in_use: bool | None
+    configured: bool
+    expected: ExpectedAlarms | None
+    by_size: tuple[ExpectedAlarms, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -528,6 +660,26 @@ class Job:
         return None if self.is_over or not self.rate else (self.total - self.done) / self.rate
 
 
+OK, WARNING, PROBLEM = "ok", "warning", "problem"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a check of an installation came to.
+
+    Args:
+        check: what was looked at, in a word or two.
+        state: OK, WARNING or PROBLEM.
+        message: what was seen, in a sentence.
+        advice: what to do about it.
+    """
+
+    check: str
+    state: str
+    message: str
+    advice: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Once:
     """A request that may be repeated and shall be carried out once.
@@ -547,6 +699,119 @@ class FirstAnswer:
 
     fingerprint: str
     content: str
+
+
+@dataclass(frozen=True, slots=True)
+class PartState:
+    """How a part of the service answered when it was asked; without an error it works."""
+
+    name: str
+    seconds: float
+    error_code: str | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """Whether requests can be worked on.
+
+    `ok`; `stale` where the database is away and searches are answered from the copy; `failed`.
+    """
+
+    state: str
+    parts: tuple[PartState, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What the gallery holds and what waits; None is what nobody can tell while the database is away.
+
+    `changes_behind` is how many changes of the database this host's copy has not taken over.
+    """
+
+    faces: int | None = None
+    changes_behind: int | None = None
+    jobs_queued: int | None = None
+    jobs_running: int | None = None
+
+
+SCOPES = ("read", "write", "admin")
+DEFAULT_COLLECTION = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """A client's key that is about to be stored; `digest` is the SHA-256 of its text, all that is kept of it.
+
+    `prefix` is the part of the text by which people tell keys apart. `scope` is one of SCOPES.
+    """
+
+    prefix: str
+    digest: bytes = field(repr=False)
+    scope: str
+    collection: str = DEFAULT_COLLECTION
+    name: str = ""
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A client's key as the database knows it. Times are in UTC; `number` is never given again."""
+
+    number: int
+    prefix: str
+    digest: bytes = field(repr=False)
+    scope: str
+    collection: str
+    name: str
+    created_at: datetime
+    expires_at: datetime | None = None
+    revoked_at: datetime | None = None
+    last_used_at: datetime | None = None
+
+    def state(self, now: datetime) -> str:
+        """Return `active`, `revoked` or `expired`."""
+        if self.revoked_at is not None:
+            return "revoked"
+        return "expired" if self.expires_at is not None and self.expires_at <= now else "active"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who sends a request: a key's prefix, name, scope and collection."""
+
+    who: str
+    name: str = ""
+    scope: str = "admin"
+    collection: str = DEFAULT_COLLECTION
+
+    @property
+    def is_local(self) -> bool:
+        """Whether no key was asked for."""
+        return self is LOCAL
+
+
+LOCAL = Caller("local")
+"""A program on the service's own computer, while there are no keys."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """A change as the audit log tells it.
+
+    Args:
+        who: a key's prefix, or `local`.
+        name: the key's.
+        what: such as `POST /add_face/` or `keys revoke`.
+        ids: of the faces, jobs or keys that it was about.
+        status: of the answer, None where there was none.
+    """
+
+    who: str
+    name: str
+    what: str
+    ids: tuple[int | str, ...] = ()
+    status: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

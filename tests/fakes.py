@@ -137,6 +137,9 @@ class FakeIndex(FaceIndex):
     def count(self) -> int:
         return len(self._faces)
 
+    def extent(self) -> tuple[int, int]:
+        return self._seen[1] if self._seen else 0, len(self._faces)
+
     def ping(self) -> None:
         pass
 

@@ -1,37 +1,51 @@
-"""Makes the image database that the settings name, and the store of jobs in it."""
+"""Makes the image database that the settings name, and the stores of jobs and of keys in it."""
 
 from facesearch.config import Settings
-from facesearch.errors import InvalidConfig
-from facesearch.interfaces import ImageDatabase, JobStore
+from facesearch.errors import DatabaseUnavailable, InvalidConfig
+from facesearch.interfaces import ImageDatabase, JobStore, KeyStore
 
 SQLITE_FILE = "facesearch.db"
 
 
-def open_image_database(settings: Settings) -> ImageDatabase:
+def open_image_database(settings: Settings, *, read_only: bool = False) -> ImageDatabase:
     """Return the database that the settings name, without connecting to it.
 
     Call it before anything loads dlib or ONNX Runtime: the MySQL driver has to be loaded first, and
     that happens here where the engine is mysql. The embedded database lies in `data_dir`, which is made
     for its owner alone where it is missing.
 
+    Args:
+        read_only: nothing is made, migrated or changed; where the tables are not of this version, whoever
+            asks gets Conflict.
+
     Raises:
         InvalidConfig: `data_dir` cannot be made, or the driver cannot be loaded.
+        DatabaseUnavailable: the embedded database is to be read, and there is none yet.
     """
     if settings.database.engine == "mysql":
         from facesearch.databases.mysql import MySQLImageDatabase  # noqa: PLC0415  loads SQLAlchemy
 
-        return MySQLImageDatabase(settings.database)
+        server = MySQLImageDatabase(settings.database, read_only=read_only)
+        server.tell_slow_statements(settings.log.slow_statement_ms)
+        return server
     from facesearch.databases.sqlite import SQLiteImageDatabase  # noqa: PLC0415  loads SQLAlchemy
 
+    file = settings.data_dir / SQLITE_FILE
     try:
-        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if read_only and not file.exists():
+            raise DatabaseUnavailable("There is no database yet: the service makes it when it starts.")
+        if not read_only:
+            settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise InvalidConfig(f"data_dir: the folder cannot be made: {error.strerror}.") from None
-    return SQLiteImageDatabase(
-        settings.data_dir / SQLITE_FILE,
+    embedded = SQLiteImageDatabase(
+        file,
         connections=settings.database.connections,
         wait_s=settings.database.wait_s,
+        read_only=read_only,
     )
+    embedded.tell_slow_statements(settings.log.slow_statement_ms)
+    return embedded
 
 
 def open_job_store(database: ImageDatabase) -> JobStore:
@@ -45,3 +59,13 @@ def open_job_store(database: ImageDatabase) -> JobStore:
     if not isinstance(database, SQLImageDatabase):
         raise TypeError("Jobs lie in an SQL database.")
     return SQLJobStore(database)
+
+
+def open_key_store(database: ImageDatabase) -> KeyStore:
+    """Return the store of the keys that lie in a database of `open_image_database`; as `open_job_store`."""
+    from facesearch.databases.faces import SQLImageDatabase  # noqa: PLC0415  loads SQLAlchemy
+    from facesearch.databases.keys import SQLKeyStore  # noqa: PLC0415  loads SQLAlchemy
+
+    if not isinstance(database, SQLImageDatabase):
+        raise TypeError("Keys lie in an SQL database.")
+    return SQLKeyStore(database)

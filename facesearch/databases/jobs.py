@@ -100,7 +100,11 @@ class SQLJobStore(JobStore):
 
     def queued(self, place: str) -> int:
         self._database.ready()
-        return len(self._database.select(JOBS, ["number"], {"place": place, "state": QUEUED}))
+        return self._in_state(place, QUEUED)
+
+    def running(self, place: str) -> int:
+        self._database.ready()
+        return self._in_state(place, RUNNING)
 
     def claim(self, place: str, owner: str, lease_s: float, at_once: int) -> Job | None:
         """Take a job of a place that is queued, or running under a lease that has ended.
@@ -219,6 +223,9 @@ class SQLJobStore(JobStore):
 
     def _now(self) -> datetime:
         return self._clock().astimezone(UTC).replace(tzinfo=None)
+
+    def _in_state(self, place: str, state: str) -> int:
+        return len(self._database.select(JOBS, ["number"], {"place": place, "state": state}))
 
     def _of_id(self, job_id: str, columns: Sequence[str]) -> list[dict[str, Any]]:
         self._database.ready()

@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError, NoSuchTableError, SQLAlchemyError, Statem
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.sql import quoted_name
 
+from facesearch.databases.slow_statements import tell_slow_statements
 from facesearch.databases.statements import (
     batches,
     checked_identifier,
@@ -22,6 +23,7 @@ from facesearch.databases.statements import (
 )
 from facesearch.errors import Conflict, DatabaseUnavailable, FacesearchError, InvalidParameter
 from facesearch.interfaces import DatabaseCRUD
+from facesearch.timings import stage
 
 MAX_NAME = 64
 WRITES = "facesearch_writes"
@@ -50,8 +52,11 @@ class SQLDatabase(DatabaseCRUD):
     Lives as long as its process, and pools its connections. Any thread may call it; a transaction
     belongs to the thread that opened it. Not to be carried over a fork.
 
-    A subclass makes the engine, and says what its driver's errors mean.
+    A subclass makes the engine, and says what its driver's errors mean. One that is opened for reading alone
+    lets the database refuse every write.
     """
+
+    _read_only = False
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -169,6 +174,10 @@ class SQLDatabase(DatabaseCRUD):
         with self._connection(writes=False) as connection:
             connection.execute(text(self._ping_statement())).all()
 
+    def tell_slow_statements(self, limit_ms: float) -> None:
+        """Have the log told of statements that take longer; called once, before the first."""
+        tell_slow_statements(self._engine, limit_ms)
+
     def close(self) -> None:
         self._engine.dispose()
 
@@ -180,18 +189,19 @@ class SQLDatabase(DatabaseCRUD):
     def _connection(self, *, writes: bool) -> Iterator[Connection]:
         """The connection for one verb: the transaction's, or one of the verb's own."""
         current = self._transaction
-        if current is None:
-            with self._begun() if writes else self._reading() as connection:
-                yield connection
-            return
-        if current.failure is not None:
-            raise current.failure
-        try:
-            with self._translated():
-                yield current.connection
-        except FacesearchError as error:
-            current.fail(error)
-            raise
+        with stage("database"):
+            if current is None:
+                with self._begun() if writes else self._reading() as connection:
+                    yield connection
+                return
+            if current.failure is not None:
+                raise current.failure
+            try:
+                with self._translated():
+                    yield current.connection
+            except FacesearchError as error:
+                current.fail(error)
+                raise
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
@@ -206,11 +216,14 @@ class SQLDatabase(DatabaseCRUD):
     def _begun(self) -> Iterator[Connection]:
         """A writing transaction on a connection of its own."""
         with self._translated():
-            connection = self._engine.connect().execution_options(**{WRITES: True})
+            with stage("database"):
+                connection = self._engine.connect().execution_options(**{WRITES: True})
             try:
-                connection.begin()
+                with stage("database"):
+                    connection.begin()
                 yield connection
-                connection.commit()
+                with stage("database"):
+                    connection.commit()
             finally:
                 give_back(connection)
 

@@ -150,6 +150,14 @@ class ExactIndex(FaceIndex):
         snapshot = self.snapshot()
         return snapshot.faces if snapshot else 0
 
+    def extent(self) -> tuple[int, int]:
+        """See FaceIndex. A copy that is damaged, which the next catch-up mends, counts as none."""
+        try:
+            latest = self._matrix.snapshot()
+        except (Damaged, OSError):
+            return 0, 0
+        return latest.last_number, latest.faces
+
     def ping(self) -> None:
         """Raise where the copy cannot be read or written; waits for nobody.
 

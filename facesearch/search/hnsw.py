@@ -139,6 +139,9 @@ class HNSWIndex(FaceIndex):
         """How many faces the copy held at the last catch-up."""
         return self._exact.count()
 
+    def extent(self) -> tuple[int, int]:
+        return self._exact.extent()
+
     def ping(self) -> None:
         """Raise where the copy cannot be read or written; the graph may be missing."""
         self._exact.ping()

@@ -45,10 +45,12 @@ from facesearch.service.encode import EncodePhotos
 from facesearch.service.enrol import Naming, new_faces
 from facesearch.service.first_answers import FirstAnswers, face_as_json, face_from_json
 from facesearch.service.gallery import Gallery
+from facesearch.service.health import PartsHealth
 from facesearch.service.import_jobs import ImportJobs
 from facesearch.service.import_run import Enrolment
 from facesearch.service.lookup import Lookup
 from facesearch.service.names import base_name
+from facesearch.timings import stage
 
 LARGEST_K = 1000
 LARGEST_TOLERANCE = 2.0
@@ -107,11 +109,20 @@ class AGTAPI(API):
             database, jobs, pool, lambda: self._gallery.encoder().model_id, encode_photos, quality
         )
         self._imports = ImportJobs(parts, imports_folder, limits, intake)
+        lookup = self._lookup
+        self._health = PartsHealth(
+            database, encoder, self._gallery, pool, self._imports.load, lambda: lookup.answers_stale
+        )
 
     @property
     def imports(self) -> ImportJobs:
         """See API."""
         return self._imports
+
+    @property
+    def health(self) -> PartsHealth:
+        """See API."""
+        return self._health
 
     def open(self) -> None:
         """Prepare the database, or go on without it until it answers; load the models; begin with jobs."""
@@ -137,7 +148,8 @@ class AGTAPI(API):
             check_rate(tolerance)
         elif tolerance is not None and not 0 <= tolerance <= LARGEST_TOLERANCE:
             raise InvalidParameter(f"tolerance must be from 0 to {LARGEST_TOLERANCE:g}.")
-        image = self._open_image(photo, base_name(file_name))
+        with stage("decode"):
+            image = self._open_image(photo, base_name(file_name))
         encoder = self._gallery.encoder()
         within = tolerance_of(encoder, tolerance)
         faces = encoder.encode(image, wanted).faces
@@ -152,7 +164,8 @@ class AGTAPI(API):
         if (first := self._first_answers.find(once)) is not None:
             return face_from_json(first)
         name = base_name(file_name)
-        image = self._open_image(photo, name)
+        with stage("decode"):
+            image = self._open_image(photo, name)
         encoder = self._gallery.encoder()
         encoded = encoder.encode(image, replace(wanted, only_largest=True))
         sha256 = hashlib.sha256(photo).digest()

@@ -47,6 +47,10 @@ class Gallery:
                 self._indexes[encoder.model_id] = first.for_model(encoder.model_id, encoder.dimension)
             return self._indexes[encoder.model_id]
 
+    def known_index(self) -> FaceIndex:
+        """Return the index of the gallery's model as far as this process knows it; asks nobody."""
+        return self.index_of(self._settled or self._configured)
+
     def close(self) -> None:
         """Release the indexes."""
         with self._lock:

@@ -73,6 +73,11 @@ class ImportJobs(Imports):
         if not self._runner.is_alive:
             raise Unavailable("The service is not working on imports.")
 
+    def load(self) -> tuple[int, int]:
+        """How many jobs of this place wait, and how many are being worked on."""
+        place = self._room.place()
+        return self._jobs.queued(place), self._jobs.running(place)
+
     def new_file(self) -> BinaryIO:
         return self._room.new_file()
 

@@ -10,6 +10,7 @@ import numpy as np
 from facesearch.errors import DatabaseUnavailable
 from facesearch.interfaces import FaceIndex, ImageDatabase
 from facesearch.records import ChosenTolerance, Face, Match, NamedMatch, ProbeFace, SearchResult
+from facesearch.timings import stage
 
 Tolerance = float | Callable[[int], ChosenTolerance]
 
@@ -37,6 +38,11 @@ class Lookup:
         self._asking = threading.Lock()
         self._is_away = False
 
+    @property
+    def answers_stale(self) -> bool:
+        """Whether a search would be answered if the database were away now."""
+        return self._answers_stale and bool(self._level_at)
+
     def search(self, index: FaceIndex, faces: Sequence[Face], k: int, tolerance: Tolerance) -> SearchResult:
         """Return faces of a photo, each with its k nearest of the gallery.
 
@@ -59,7 +65,8 @@ class Lookup:
     def _ask(self, index: FaceIndex, faces: Sequence[Face], k: int, tolerance: Tolerance) -> SearchResult:
         asked_at = self._clock()
         try:
-            index.catch_up(self._database)
+            with stage("search"):
+                index.catch_up(self._database)
             self._level_at[index] = max(asked_at, self._level_at.get(index, asked_at))
             found, chosen = _nearest(index, faces, k, tolerance)
             ids = sorted({match.face_id for matches in found for match in matches})
@@ -96,10 +103,11 @@ def _nearest(
     index: FaceIndex, faces: Sequence[Face], k: int, tolerance: Tolerance
 ) -> tuple[list[list[Match]], ChosenTolerance | None]:
     probes = np.stack([face.embedding for face in faces])
-    if not callable(tolerance):
-        return index.search(probes, k, tolerance), None
-    chosen = tolerance(index.count())
-    return index.search(probes, k, chosen.tolerance), chosen
+    with stage("search"):
+        if not callable(tolerance):
+            return index.search(probes, k, tolerance), None
+        chosen = tolerance(index.count())
+        return index.search(probes, k, chosen.tolerance), chosen
 
 
 def _with_matches(

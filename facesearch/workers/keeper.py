@@ -61,6 +61,7 @@ class Keeper:
         self._closing = False
         self._draining = False
         self._losses = 0
+        self.restarts = 0
         self._gave_up_at = -BROKEN_S
         self._busy_at = self._looked_at = self._watched_at = time.monotonic()
         self._thread = threading.Thread(target=self._keep, name="worker-pool", daemon=True)
@@ -170,6 +171,7 @@ class Keeper:
         crew = self.crew
         if crew is None:
             return
+        self.restarts += 1
         crew.dismiss()
         self.crew = None
         self._draining = False

@@ -70,6 +70,7 @@ class ProcessPool(WorkerPool):
         self._keeper: Keeper | None = None
         self._bell: tuple[socket.socket, socket.socket] | None = None
         self._closed = False
+        self._restarts_before = 0
 
     @property
     def processes(self) -> int:
@@ -77,6 +78,11 @@ class ProcessPool(WorkerPool):
         keeper = self._keeper
         crew = keeper.crew if keeper else None
         return crew.processes if crew else self._wanted
+
+    @property
+    def restarts(self) -> int:
+        keeper = self._keeper
+        return self._restarts_before + (keeper.restarts if keeper else 0)
 
     def map(self, task: Callable[[T], R], items: Iterable[T]) -> Iterator[Outcome[R]]:
         """Yield the outcomes in order, as the port says; takes at most four items per child ahead.
@@ -164,6 +170,8 @@ class ProcessPool(WorkerPool):
                 raise Unavailable("The service is shutting down.")
             if self._keeper is not None and self._keeper.is_alive():
                 return
+            if self._keeper is not None:
+                self._restarts_before += self._keeper.restarts
             if self._bell is None:
                 self._bell = socket.socketpair()
                 for end in self._bell:

@@ -20,7 +20,7 @@ PORTS = [
     if ABC in port.__bases__ and port.__module__ == interfaces.__name__
 ]
 LONGEST = 330
-LONGER = {"facesearch/interfaces.py": 600, "facesearch/records.py": 600}  # every port, and every value
+LONGER = {"facesearch/interfaces.py": 900, "facesearch/records.py": 900}  # every port, and every value
 HALF = 170
 
 
@@ -45,6 +45,7 @@ def test_every_port_stands_on_one_page() -> None:
     names = {port.__name__ for port in PORTS}
     assert names == {
         "API",
+        "Access",
         "DatabaseCRUD",
         "FaceIndex",
         "Image",
@@ -52,6 +53,7 @@ def test_every_port_stands_on_one_page() -> None:
         "ImageEncoder",
         "Imports",
         "JobStore",
+        "KeyStore",
         "WorkerPool",
     }
 
