@@ -1,18 +1,19 @@
-"""SQL databases behind the ports DatabaseCRUD, ImageDatabase and JobStore.
+"""SQL databases behind the ports DatabaseCRUD, ImageDatabase, JobStore and KeyStore.
 
-`open_image_database` and `open_job_store` are what `bootstrap` calls. The classes are reached through
-this package without being loaded by it: SQLAlchemy and the drivers are imported when the first database
-is made.
+`open_image_database`, `open_job_store` and `open_key_store` are what `bootstrap` calls. The classes are
+reached through this package without being loaded by it: SQLAlchemy and the drivers are imported when the
+first database is made.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from facesearch.databases.factory import open_image_database, open_job_store
+from facesearch.databases.factory import open_image_database, open_job_store, open_key_store
 
 if TYPE_CHECKING:
     from facesearch.databases.faces import SQLImageDatabase
     from facesearch.databases.jobs import SQLJobStore
+    from facesearch.databases.keys import SQLKeyStore
     from facesearch.databases.mysql import MySQLDatabase, MySQLImageDatabase
     from facesearch.databases.sql import SQLDatabase
     from facesearch.databases.sqlite import SQLiteDatabase, SQLiteImageDatabase
@@ -23,10 +24,12 @@ __all__ = [
     "SQLDatabase",
     "SQLImageDatabase",
     "SQLJobStore",
+    "SQLKeyStore",
     "SQLiteDatabase",
     "SQLiteImageDatabase",
     "open_image_database",
     "open_job_store",
+    "open_key_store",
 ]
 
 _HOMES = {
@@ -35,6 +38,7 @@ _HOMES = {
     "SQLDatabase": "sql",
     "SQLImageDatabase": "faces",
     "SQLJobStore": "jobs",
+    "SQLKeyStore": "keys",
     "SQLiteDatabase": "sqlite",
     "SQLiteImageDatabase": "sqlite",
 }

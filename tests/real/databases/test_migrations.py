@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import event, inspect
 
 from facesearch.config import Settings
-from facesearch.databases import SQLImageDatabase, migrate, open_job_store
+from facesearch.databases import SQLImageDatabase, migrate, open_job_store, open_key_store
 from facesearch.databases.rows import row_of
 from facesearch.databases.tables import SCHEMA_VERSION
 from tests.contracts.image_database import MODEL, all_changes, new_face
@@ -120,7 +120,7 @@ def test_four_processes_migrate_rows_together_once(database_settings: Settings) 
     database.close()
 
 
-STEPS = 22
+STEPS = 26
 INDEXES = {
     "IMAGE_DATASET": {"IMAGE_DATASET_photo_sha256"},
     "FACESEARCH_CHANGE": {"FACESEARCH_CHANGE_face_id", "FACESEARCH_CHANGE_person_number"},
@@ -161,4 +161,5 @@ def test_a_migration_that_breaks_off_between_two_steps_is_finished(
             assert names <= {index["name"] for index in inspect(sql).get_indexes(table)}
     assert database.select("FACESEARCH_VERSION") == [{"version_num": SCHEMA_VERSION}]
     assert database.faces_of_photos([bytes(32)]) == {}
+    assert (open_key_store(database).keys(), open_key_store(database).version()) == ((), "")
     database.close()
