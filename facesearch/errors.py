@@ -14,10 +14,19 @@ FacesearchError
 │   ├── SeveralFaces
 │   ├── FaceRefused
 │   └── KeyReused
+├── NotAuthenticated     who sends it is not known
+│   ├── KeyMissing
+│   └── KeyRefused
 ├── NotAllowed           the sender may not do this
+│   ├── LocalOnly
+│   ├── ScopeNotAllowed
+│   └── CollectionNotAllowed
 ├── NotFound             there is no such thing
 │   ├── FaceNotFound
-│   └── JobNotFound
+│   ├── ModelNotFound
+│   ├── JobNotFound
+│   ├── KeyNotFound
+│   └── CollectionNotFound
 ├── Conflict             it contradicts what is stored
 │   ├── ForeignTable
 │   ├── ModelMismatch
@@ -28,6 +37,7 @@ FacesearchError
     ├── StorageFull
     ├── Busy
     ├── QueueFull
+    ├── RateLimited
     ├── WorkerDied
     ├── TaskTimedOut
     └── TaskFailed
@@ -127,10 +137,46 @@ class KeyReused(Invalid):
     code = "key_reused"
 
 
+class NotAuthenticated(FacesearchError):
+    """It is not known who sends this."""
+
+    code = "not_authenticated"
+
+
+class KeyMissing(NotAuthenticated):
+    """The service wants a key, as X-API-Key or as Authorization: Bearer."""
+
+    code = "key_missing"
+
+
+class KeyRefused(NotAuthenticated):
+    """The key is not one that the service knows."""
+
+    code = "key_refused"
+
+
 class NotAllowed(FacesearchError):
     """This is not allowed."""
 
     code = "not_allowed"
+
+
+class LocalOnly(NotAllowed):
+    """Without keys the service answers programs on its own computer only."""
+
+    code = "local_only"
+
+
+class ScopeNotAllowed(NotAllowed):
+    """The key's scope does not allow this."""
+
+    code = "scope_not_allowed"
+
+
+class CollectionNotAllowed(NotAllowed):
+    """The key belongs to another collection."""
+
+    code = "collection_not_allowed"
 
 
 class NotFound(FacesearchError):
@@ -145,10 +191,28 @@ class FaceNotFound(NotFound):
     code = "face_not_found"
 
 
+class ModelNotFound(NotFound):
+    """There is no model with this id."""
+
+    code = "model_not_found"
+
+
 class JobNotFound(NotFound):
     """There is no job with this id."""
 
     code = "job_not_found"
+
+
+class KeyNotFound(NotFound):
+    """There is no key with this prefix."""
+
+    code = "key_not_found"
+
+
+class CollectionNotFound(NotFound):
+    """There is no such collection."""
+
+    code = "collection_not_found"
 
 
 class Conflict(FacesearchError):
@@ -209,6 +273,16 @@ class QueueFull(Unavailable):
     """As many imports are waiting as may."""
 
     code = "queue_full"
+
+
+class RateLimited(Unavailable):
+    """The key has made as many requests as it may."""
+
+    code = "rate_limited"
+
+    def __init__(self, message: str | None = None, retry_after_s: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class WorkerDied(Unavailable):

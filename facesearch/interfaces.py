@@ -16,10 +16,10 @@ from facesearch.errors import FacesearchError
 from facesearch.records import (
     AddedFace,
     AlignedFace,
-    AutoTolerance,
     BulkReport,
-    Caller,
     Calibration,
+    Caller,
+    Comparison,
     Deed,
     Detection,
     EncodedPhoto,
@@ -29,21 +29,26 @@ from facesearch.records import (
     Figures,
     FileReport,
     FirstAnswer,
+    FoundFaces,
     ImportOptions,
     Job,
     Key,
     Match,
+    ModelInfo,
+    ModelOrigin,
     NewFace,
     NewJob,
     NewKey,
     Once,
     Outcome,
     Page,
+    PhotoFile,
     PhotoInfo,
     Readiness,
     SearchResult,
     StoredFace,
     Wanted,
+    WantedTolerance,
 )
 from facesearch.timings import stage
 
@@ -99,6 +104,11 @@ class ImageEncoder(ABC):
     @property
     def calibration(self) -> Calibration | None:
         """What distances of this vector space mean, None where nobody has measured it."""
+        return None
+
+    @property
+    def origin(self) -> ModelOrigin | None:
+        """Where the network comes from, None where no card tells."""
         return None
 
     @abstractmethod
@@ -639,7 +649,7 @@ class API(ABC):
         photo: bytes,
         file_name: str,
         k: int,
-        tolerance: float | AutoTolerance | None,
+        tolerance: WantedTolerance,
         wanted: Wanted = ANY_FACE,
     ) -> SearchResult:
         """Return the photo's faces from left to right, each with its nearest known faces.
@@ -653,8 +663,45 @@ class API(ABC):
             file_name: the name that the client gave; never opened.
             k: how many matches per face at most, 1 to 1000.
             tolerance: largest Euclidean distance, 0 to 2; None takes the model's; an AutoTolerance the
-                one at which a stranger's face gets a match as rarely as wanted, in a gallery of this size.
+                one at which a stranger's face gets a match as rarely as wanted, in a gallery of this size;
+                a LeastSimilarity that of a similarity.
             wanted: which faces of the photo, and how they are looked for.
+
+        Raises:
+            InvalidParameter: one is out of range, or needs a calibration that the model lacks.
+        """
+
+    @abstractmethod
+    def detect(self, photo: PhotoFile, wanted: Wanted = ANY_FACE) -> FoundFaces:
+        """Return the faces of a photo and store nothing. Needs no database."""
+
+    @abstractmethod
+    def compare(
+        self, source: PhotoFile, target: PhotoFile, tolerance: WantedTolerance, wanted: Wanted = ANY_FACE
+    ) -> Comparison:
+        """Compare every face of a photo with every face of another, and store nothing.
+
+        Vectors are those of the gallery's model, and of the configured one while the database that knows
+        the gallery is away. Of more than 100 faces in a photo, the largest 100 are compared.
+
+        Args:
+            tolerance: as for `search_faces`; an AutoTolerance is that of a gallery of one face.
+            wanted: which faces of both photos, and how they are looked for.
+
+        Raises:
+            InvalidParameter: as for `search_faces`.
+        """
+
+    @abstractmethod
+    def models(self) -> tuple[ModelInfo, ...]:
+        """The gallery's model, and the configured one where that is another. Works without the database."""
+
+    @abstractmethod
+    def model(self, model_id: str) -> ModelInfo:
+        """What is known of a model that this service can make. Works without the database.
+
+        Raises:
+            ModelNotFound: it makes none of this id.
         """
 
     @abstractmethod

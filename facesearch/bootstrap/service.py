@@ -3,16 +3,19 @@
 from functools import partial
 
 from facesearch.config import Settings, load_settings
-from facesearch.databases import open_image_database, open_job_store
+from facesearch.databases import open_image_database, open_job_store, open_key_store
 from facesearch.encoders import make_encoder
 from facesearch.images import AGTImage
+from facesearch.interfaces import KeyStore
 from facesearch.search import ExactIndex, HNSWIndex
-from facesearch.service import AGTAPI, EncodePhotos
+from facesearch.service import AGTAPI, EncodePhotos, KeyAccess
 from facesearch.web import Application, create_app
 from facesearch.workers import ProcessPool
 
 MODELS = "models"
 IMPORTS = "imports"
+INDEX = "index"
+ACCESS = "access"
 
 
 def make_app() -> Application:
@@ -20,16 +23,20 @@ def make_app() -> Application:
     return create_app(load_settings, build_api)
 
 
-def build_api(settings: Settings) -> AGTAPI:
-    """Compose the service's parts as the settings say."""
+def build_api(settings: Settings, *, read_only: bool = False) -> AGTAPI:
+    """Compose the service's parts as the settings say.
+
+    Args:
+        read_only: nothing is written into the database, and its tables are not migrated.
+    """
     # The database first: its driver must be loaded before the encoder's libraries.
-    database = open_image_database(settings)
+    database = open_image_database(settings, read_only=read_only)
     models = settings.data_dir / MODELS
     encoder = make_encoder(settings.encoder, models)
     pool = worker_pool(settings)
     kind = HNSWIndex if settings.search.index == "hnsw" else ExactIndex
     index = kind(
-        settings.data_dir / "index",
+        settings.data_dir / INDEX,
         encoder.model_id,
         encoder.dimension,
         pool,
@@ -43,6 +50,7 @@ def build_api(settings: Settings) -> AGTAPI:
         index,
         pool,
         jobs=open_job_store(database),
+        access=key_access(settings, open_key_store(database)),
         imports_folder=settings.data_dir / IMPORTS,
         open_image=open_image,
         encode_photos=EncodePhotos(open_image, make_encoder, (settings.encoder, models)),
@@ -51,6 +59,11 @@ def build_api(settings: Settings) -> AGTAPI:
         intake=settings.intake,
         answers_stale=settings.search.when_database_away == "stale",
     )
+
+
+def key_access(settings: Settings, keys: KeyStore) -> KeyAccess:
+    """Who may use the service; the log of what they changed lies in the data folder."""
+    return KeyAccess(keys, settings.data_dir / ACCESS, settings.access)
 
 
 def worker_pool(settings: Settings) -> ProcessPool:

@@ -21,6 +21,7 @@ from facesearch.errors import (
 from facesearch.interfaces import (
     ANY_FACE,
     API,
+    Access,
     FaceIndex,
     Image,
     ImageDatabase,
@@ -31,16 +32,20 @@ from facesearch.interfaces import (
 from facesearch.records import (
     CANCELLED,
     AddedFace,
-    AutoTolerance,
     BulkReport,
+    Comparison,
+    FoundFaces,
     ImportOptions,
+    ModelInfo,
     NewFace,
     Once,
+    PhotoFile,
     SearchResult,
     StoredFace,
     Wanted,
+    WantedTolerance,
 )
-from facesearch.service.auto_tolerance import check_rate, tolerance_of
+from facesearch.service.compare import compare_photos, find_faces
 from facesearch.service.encode import EncodePhotos
 from facesearch.service.enrol import Naming, new_faces
 from facesearch.service.first_answers import FirstAnswers, face_as_json, face_from_json
@@ -49,11 +54,13 @@ from facesearch.service.health import PartsHealth
 from facesearch.service.import_jobs import ImportJobs
 from facesearch.service.import_run import Enrolment
 from facesearch.service.lookup import Lookup
+from facesearch.service.models import Models
 from facesearch.service.names import base_name
+from facesearch.service.similarity import scored
+from facesearch.service.tolerance import check_tolerance, tolerance_of
 from facesearch.timings import stage
 
 LARGEST_K = 1000
-LARGEST_TOLERANCE = 2.0
 IMPORTED_PER_TRANSACTION = 2_000
 # How long a bulk waits for a database that is away; its job goes on whenever that is back.
 OUTAGE_S = 60.0
@@ -71,6 +78,7 @@ class AGTAPI(API):
         index: the searchable copy of the database, of the encoder's model.
         pool: encodes the photos of a bulk side by side.
         jobs: in the same database.
+        access: who may use the service.
         imports_folder: where archives wait for their jobs; processes that share it share the work.
         open_image: decodes the bytes of a photo within limits.
         encode_photos: decodes photos and encodes the largest face of each, in the pool.
@@ -88,6 +96,7 @@ class AGTAPI(API):
         pool: WorkerPool,
         *,
         jobs: JobStore,
+        access: Access,
         imports_folder: Path,
         open_image: Callable[[bytes, str], Image],
         encode_photos: EncodePhotos,
@@ -100,7 +109,9 @@ class AGTAPI(API):
         self._encoder = encoder
         self._gallery = Gallery(database, encoder, index)
         self._lookup = Lookup(database, answers_stale)
+        self._models = Models(database, self._gallery, encoder)
         self._pool = pool
+        self._access = access
         self._open_image = open_image
         self._quality = quality
         self._skips_duplicates = intake.old_routes_skip_duplicates
@@ -118,6 +129,11 @@ class AGTAPI(API):
     def imports(self) -> ImportJobs:
         """See API."""
         return self._imports
+
+    @property
+    def access(self) -> Access:
+        """See API."""
+        return self._access
 
     @property
     def health(self) -> PartsHealth:
@@ -138,24 +154,42 @@ class AGTAPI(API):
         photo: bytes,
         file_name: str,
         k: int,
-        tolerance: float | AutoTolerance | None,
+        tolerance: WantedTolerance,
         wanted: Wanted = ANY_FACE,
     ) -> SearchResult:
         """See API."""
         if not 1 <= k <= LARGEST_K:
             raise InvalidParameter(f"k must be from 1 to {LARGEST_K}.")
-        if isinstance(tolerance, AutoTolerance):
-            check_rate(tolerance)
-        elif tolerance is not None and not 0 <= tolerance <= LARGEST_TOLERANCE:
-            raise InvalidParameter(f"tolerance must be from 0 to {LARGEST_TOLERANCE:g}.")
+        check_tolerance(tolerance)
         with stage("decode"):
             image = self._open_image(photo, base_name(file_name))
         encoder = self._gallery.encoder()
         within = tolerance_of(encoder, tolerance)
         faces = encoder.encode(image, wanted).faces
-        if not faces:
-            return SearchResult(())
-        return self._lookup.search(self._gallery.index_of(encoder), faces, k, within)
+        found = SearchResult(())
+        if faces:
+            found = self._lookup.search(self._gallery.index_of(encoder), faces, k, within)
+        return scored(found, encoder, None if callable(within) else within)
+
+    def detect(self, photo: PhotoFile, wanted: Wanted = ANY_FACE) -> FoundFaces:
+        """See API."""
+        return find_faces(self._open_image, self._encoder, photo, wanted)[0]
+
+    def compare(
+        self, source: PhotoFile, target: PhotoFile, tolerance: WantedTolerance, wanted: Wanted = ANY_FACE
+    ) -> Comparison:
+        """See API."""
+        check_tolerance(tolerance)
+        encoder = self._gallery.likely_encoder()
+        return compare_photos(self._open_image, encoder, source, target, tolerance, wanted)
+
+    def models(self) -> tuple[ModelInfo, ...]:
+        """See API."""
+        return self._models.all()
+
+    def model(self, model_id: str) -> ModelInfo:
+        """See API."""
+        return self._models.one(model_id)
 
     def add_face(
         self, photo: bytes, file_name: str, wanted: Wanted = ANY_FACE, once: Once | None = None
@@ -223,6 +257,7 @@ class AGTAPI(API):
         """See API."""
         with ExitStack() as parts:
             parts.callback(self._database.close)
+            parts.callback(self._access.close)
             parts.callback(self._gallery.close)
             parts.callback(self._imports.join)
             parts.callback(self._pool.close)

@@ -9,13 +9,20 @@ import pytest
 from PIL import Image as Pillow
 from PIL import ImageOps
 
-from facesearch.config import EncoderSettings, IntakeSettings, LimitSettings, QualitySettings, Settings
-from facesearch.databases import open_image_database, open_job_store
+from facesearch.config import (
+    AccessSettings,
+    EncoderSettings,
+    IntakeSettings,
+    LimitSettings,
+    QualitySettings,
+    Settings,
+)
+from facesearch.databases import open_image_database, open_job_store, open_key_store
 from facesearch.encoders import AGTEncoder
 from facesearch.images import AGTImage
 from facesearch.interfaces import API, ImageDatabase, WorkerPool
 from facesearch.search import ExactIndex
-from facesearch.service import AGTAPI, EncodePhotos
+from facesearch.service import AGTAPI, EncodePhotos, KeyAccess
 from facesearch.workers import InlinePool, ProcessPool
 from tests.contracts.api import APIContract, Make, Models, Photos, zipped
 from tests.fakes import FakeEncoder, FakeIndex
@@ -85,6 +92,7 @@ class TestAGTAPI(APIContract):
                 ExactIndex(tmp_path / "index", configured.model_id, configured.dimension, pool, 0),
                 pool,
                 jobs=open_job_store(database),
+                access=KeyAccess(open_key_store(database), tmp_path / "access", AccessSettings()),
                 imports_folder=tmp_path / "imports",
                 open_image=open_image,
                 encode_photos=EncodePhotos(open_image, lambda: configured),
@@ -120,6 +128,7 @@ def test_a_photo_that_ends_its_process_costs_the_others_of_its_group_nothing(
         FakeIndex(encoder.model_id, encoder.dimension),
         new_pool(),
         jobs=open_job_store(database),
+        access=KeyAccess(open_key_store(database), tmp_path / "access", AccessSettings()),
         imports_folder=tmp_path / "imports",
         open_image=open_or_die,
         encode_photos=EncodePhotos(open_or_die, FakeEncoder),

@@ -7,25 +7,37 @@ from starlette.testclient import TestClient
 
 from facesearch.config import LimitSettings, Settings
 from facesearch.errors import FacesearchError
-from facesearch.interfaces import ANY_FACE, API, Imports
+from facesearch.interfaces import ANY_FACE, API, Access, Imports
 from facesearch.records import (
     AddedFace,
-    AutoTolerance,
     Box,
     BulkReport,
+    Calibration,
     ChosenTolerance,
+    Comparison,
+    ExpectedAlarms,
+    FacePair,
+    FoundFace,
+    FoundFaces,
     Location,
+    MeasuredRate,
+    ModelInfo,
+    ModelOrigin,
     NamedMatch,
     NewFace,
     Once,
+    PhotoFile,
     PhotoInfo,
     ProbeFace,
     Quality,
+    RatePoint,
     SearchResult,
     StoredFace,
     Wanted,
+    WantedTolerance,
 )
 from facesearch.web import create_app
+from tests.web.fake_access import FakeAccess
 from tests.web.fake_imports import FakeImports
 
 BOX = Box(top=10, right=109, bottom=109, left=10)
@@ -37,6 +49,29 @@ QUALITY = Quality(
     roll_deg=-1.23456,
     yaw_deg=0.0004,
     pitch_deg=5.0,
+)
+
+LANDMARKS = ((30.04, 40.06), (70.0, 40.0), (50.0, 60.0), (35.0, 80.0), (65.0, 80.0))
+CALIBRATION = Calibration(
+    rates=(RatePoint(0.01, 0.6, 10_000, 0.97), RatePoint(0.001, 0.5, 10_000, 0.9)),
+    similarity=((0.0, 100.0), (0.5, 80.0), (0.6, 50.0), (0.8, 0.0)),
+    genuine_pairs=400,
+    impostor_pairs=10_000,
+    people=20,
+    photos=150,
+    measured_on="150 photos.",
+)
+MODEL = ModelInfo(
+    id="network-mirror",
+    dimension=128,
+    tolerance=0.6,
+    origin=ModelOrigin("A network", "mirror", "CC0 1.0", True, "https://a.example", None, "README.md", None),
+    calibration=CALIBRATION,
+    rates=tuple(MeasuredRate(point, (0.0081234567, 0.012), (0.94, 0.98)) for point in CALIBRATION.rates),
+    in_use=True,
+    configured=True,
+    expected=ExpectedAlarms(7, 0.6, 0.01, 0.06793465, extrapolated=False),
+    by_size=(ExpectedAlarms(100, 0.6, 0.01, 0.6339677, extrapolated=False),),
 )
 
 
@@ -52,6 +87,10 @@ class FakeAPI(API):
         ]
         self.stale_s: float | None = None
         self.chosen: ChosenTolerance | None = None
+        self.tolerance: float | None = 0.6
+        self.found = FoundFaces(250, 240, (FoundFace(BOX, QUALITY, LANDMARKS), FoundFace(BOX, QUALITY)))
+        self.pairs = (FacePair(1, 0, 0.43210987, 92.34567, True), FacePair(0, 0, 0.9, None, False))
+        self.known_models = (MODEL,)
         self.taken_at: str | None = "2003-04-05T10:11:12"
         self.location: Location | None = Location(1.5, -2.5)
         self.size = (250, 240)
@@ -62,10 +101,15 @@ class FakeAPI(API):
         self.metadata: dict[str, str] = {}
         self.is_open = False
         self.fake_imports = FakeImports()
+        self.fake_access = FakeAccess()
 
     @property
     def imports(self) -> Imports:
         return self.fake_imports
+
+    @property
+    def access(self) -> Access:
+        return self.fake_access
 
     def _called(self, *call: object) -> None:
         assert self.is_open
@@ -78,11 +122,29 @@ class FakeAPI(API):
         photo: bytes,
         file_name: str,
         k: int,
-        tolerance: float | AutoTolerance | None,
+        tolerance: WantedTolerance,
         wanted: Wanted = ANY_FACE,
     ) -> SearchResult:
         self._called("search", photo, file_name, k, tolerance, wanted)
-        return SearchResult(tuple(self.faces), self.stale_s, self.chosen)
+        return SearchResult(tuple(self.faces), self.stale_s, self.chosen, "model", self.tolerance)
+
+    def detect(self, photo: PhotoFile, wanted: Wanted = ANY_FACE) -> FoundFaces:
+        self._called("detect", photo, wanted)
+        return self.found
+
+    def compare(
+        self, source: PhotoFile, target: PhotoFile, tolerance: WantedTolerance, wanted: Wanted = ANY_FACE
+    ) -> Comparison:
+        self._called("compare", source, target, tolerance, wanted)
+        return Comparison("model", 0.6, self.found, FoundFaces(10, 20, ()), self.pairs)
+
+    def models(self) -> tuple[ModelInfo, ...]:
+        self._called("models")
+        return self.known_models
+
+    def model(self, model_id: str) -> ModelInfo:
+        self._called("model", model_id)
+        return self.known_models[0]
 
     def add_face(
         self, photo: bytes, file_name: str, wanted: Wanted = ANY_FACE, once: Once | None = None

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 from sqlalchemy import Connection
 
-from facesearch.config import IntakeSettings, LimitSettings, QualitySettings
-from facesearch.databases import SQLiteImageDatabase, open_job_store
+from facesearch.config import AccessSettings, IntakeSettings, LimitSettings, QualitySettings
+from facesearch.databases import SQLiteImageDatabase, open_job_store, open_key_store
 from facesearch.errors import DatabaseUnavailable, ModelMismatch, WorkerDied
 from facesearch.images import AGTImage
 from facesearch.interfaces import ANY_FACE, Image, WorkerPool
 from facesearch.records import Calibration, Detection, NewFace, Outcome, RatePoint, Wanted
-from facesearch.service import AGTAPI, EncodePhotos
+from facesearch.service import AGTAPI, EncodePhotos, KeyAccess
 from facesearch.workers import InlinePool
 from tests.fakes import FakeEncoder, FakeIndex
 
@@ -161,6 +161,9 @@ class Parts:
             FakeIndex(self.encoder.model_id, self.encoder.dimension),
             self.pool,
             jobs=open_job_store(self.database),
+            access=KeyAccess(
+                open_key_store(self.database), imports_folder.parent / "access", AccessSettings()
+            ),
             imports_folder=imports_folder,
             open_image=open_image,
             encode_photos=EncodePhotos(open_image, lambda: self.encoder),
