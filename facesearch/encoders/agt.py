@@ -17,7 +17,7 @@ from facesearch.encoders.kinds import KINDS, kind_of
 from facesearch.encoders.model_store import ModelStore
 from facesearch.encoders.quality import EyesAndNose, quality_of
 from facesearch.interfaces import ANY_FACE, Image, ImageEncoder
-from facesearch.records import AlignedFace, Box, Calibration, Detection, Landmarks, Wanted
+from facesearch.records import AlignedFace, Box, Calibration, Detection, Landmarks, ModelOrigin, Wanted
 
 DIMENSION = 128
 
@@ -69,6 +69,10 @@ class AGTEncoder(ImageEncoder):
     @property
     def calibration(self) -> Calibration | None:
         return self._card.space(self._kind.name).calibration
+
+    @property
+    def origin(self) -> ModelOrigin:
+        return self._card.origin(self._kind.name)
 
     def for_model(self, model_id: str) -> "AGTEncoder":
         other = copy(self)

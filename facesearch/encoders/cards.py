@@ -13,7 +13,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from facesearch.errors import InvalidConfig
-from facesearch.records import Calibration
+from facesearch.records import Calibration, ModelOrigin
 
 Kind = Literal["plain", "mirror"]
 ALL_KINDS: tuple[Kind, ...] = ("plain", "mirror")
@@ -169,6 +169,19 @@ class ModelCard(_Part):
     def model_id(self, kind: Kind) -> str:
         """The name of a vector space of this network; dlib's are those of its galleries."""
         return f"{'dlib-resnet-v1' if self.family == 'dlib' else self.id}-{kind}"
+
+    def origin(self, kind: Kind) -> ModelOrigin:
+        """Where a vector space comes from, for those who ask the service."""
+        return ModelOrigin(
+            name=self.name,
+            kind=kind,
+            licence=self.licence.name,
+            commercial_use=self.licence.commercial_use,
+            licence_url=self.licence.url,
+            licence_note=self.licence.note,
+            document=self.source.document,
+            url=self.source.url,
+        )
 
     def space(self, kind: Kind) -> Space:
         """What is known of a vector space; where nothing was measured, the tolerance is a cautious guess."""

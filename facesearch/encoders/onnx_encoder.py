@@ -21,7 +21,7 @@ from facesearch.encoders.onnx_session import open_file
 from facesearch.encoders.quality import EyesAndNose, quality_of
 from facesearch.errors import InvalidConfig, Unavailable
 from facesearch.interfaces import ANY_FACE, Image, ImageEncoder
-from facesearch.records import AlignedFace, Calibration, Detection, Wanted
+from facesearch.records import AlignedFace, Calibration, Detection, ModelOrigin, Wanted
 
 
 class ONNXEncoder(ImageEncoder):
@@ -74,6 +74,10 @@ class ONNXEncoder(ImageEncoder):
     @property
     def calibration(self) -> Calibration | None:
         return self._card.space(self._kind.name).calibration
+
+    @property
+    def origin(self) -> ModelOrigin:
+        return self._card.origin(self._kind.name)
 
     def for_model(self, model_id: str) -> "ONNXEncoder":
         other = copy(self)

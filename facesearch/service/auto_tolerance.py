@@ -6,19 +6,13 @@ tolerance has which f, down to a smallest rate that its photos could measure.
 """
 
 import math
-from collections.abc import Callable
-from functools import partial
 from itertools import pairwise
 from statistics import NormalDist
 
-from facesearch.errors import InvalidParameter
-from facesearch.interfaces import ImageEncoder
-from facesearch.records import AutoTolerance, Calibration, ChosenTolerance, RatePoint
-
-LOWEST_RATE = 0.0001
-HIGHEST_RATE = 0.5
+from facesearch.records import Calibration, ChosenTolerance, ExpectedAlarms, RatePoint
 
 _STANDARD = NormalDist()
+_ALMOST_ONE = 1 - 1e-12
 
 
 def tolerance_for(calibration: Calibration, false_alarm_rate: float, gallery_faces: int) -> ChosenTolerance:
@@ -47,33 +41,26 @@ def tolerance_for(calibration: Calibration, false_alarm_rate: float, gallery_fac
     return ChosenTolerance(tolerance, rate, extrapolated=rate < rates[-1].false_match_rate)
 
 
-def check_rate(wanted: AutoTolerance) -> None:
-    """Check a wanted rate.
+def expected_alarms(
+    calibration: Calibration | None, tolerance: float, gallery_faces: int
+) -> ExpectedAlarms | None:
+    """Return how often a stranger's face gets a match within a tolerance: the reverse of `tolerance_for`.
 
-    Raises:
-        InvalidParameter: it is out of range.
+    Beyond the measured tolerances, on either side, the line of the last two is followed.
+
+    Args:
+        calibration: None, and one of fewer than two rates, tells nothing.
+        gallery_faces: how many faces the probe is compared with.
     """
-    if not LOWEST_RATE <= wanted.false_alarm_rate <= HIGHEST_RATE:
-        raise InvalidParameter(f"false_alarm_rate must be from {LOWEST_RATE:g} to {HIGHEST_RATE:g}.")
-
-
-def tolerance_of(
-    encoder: ImageEncoder, wanted: float | AutoTolerance | None
-) -> float | Callable[[int], ChosenTolerance]:
-    """Return the distance that is wanted, or the function from a gallery's size to it.
-
-    Raises:
-        InvalidParameter: it is to fit the gallery, and nobody has measured the encoder's distances.
-    """
-    if not isinstance(wanted, AutoTolerance):
-        return encoder.tolerance if wanted is None else wanted
-    calibration = encoder.calibration
     if calibration is None or len(calibration.rates) < 2:
-        raise InvalidParameter(
-            f"tolerance=auto needs a calibration, and {encoder.model_id} has none. "
-            "`python3 -m facesearch models calibrate` makes one of labelled photos."
-        )
-    return partial(tolerance_for, calibration, wanted.false_alarm_rate)
+        return None
+    rates = calibration.rates
+    lines = list(pairwise(rates))
+    first, second = next((line for line in lines if line[1].tolerance <= tolerance), lines[-1])
+    rate = _rate(first, second, tolerance)
+    extrapolated = not rates[-1].tolerance <= tolerance <= rates[0].tolerance
+    alarms = -math.expm1(gallery_faces * math.log1p(-min(rate, _ALMOST_ONE)))
+    return ExpectedAlarms(gallery_faces, tolerance, rate, alarms, extrapolated)
 
 
 def _squared(first: RatePoint, second: RatePoint, rate: float) -> float:
@@ -81,3 +68,12 @@ def _squared(first: RatePoint, second: RatePoint, rate: float) -> float:
     start, end, at = (_STANDARD.inv_cdf(r) for r in (first.false_match_rate, second.false_match_rate, rate))
     slope = (second.tolerance**2 - first.tolerance**2) / (end - start)
     return first.tolerance**2 + slope * (at - start)
+
+
+def _rate(first: RatePoint, second: RatePoint, tolerance: float) -> float:
+    """The rate on the straight line of `_squared`; where that is upright, the larger one."""
+    if first.tolerance == second.tolerance:
+        return first.false_match_rate
+    start, end = (_STANDARD.inv_cdf(point.false_match_rate) for point in (first, second))
+    part = (tolerance**2 - first.tolerance**2) / (second.tolerance**2 - first.tolerance**2)
+    return _STANDARD.cdf(start + part * (end - start))

@@ -2,6 +2,7 @@
 
 import threading
 
+from facesearch.errors import DatabaseUnavailable
 from facesearch.interfaces import FaceIndex, ImageDatabase, ImageEncoder
 
 
@@ -21,11 +22,13 @@ class Gallery:
         self._database = database
         self._configured = encoder
         self._lock = threading.Lock()
+        self._asking = threading.Lock()
+        self._is_away = False
         self._settled: ImageEncoder | None = None
         self._indexes = {encoder.model_id: index}
 
-    def encoder(self) -> ImageEncoder:
-        """Return the encoder of the gallery's model.
+    def held(self) -> ImageEncoder | None:
+        """Return the encoder of the model that the gallery holds vectors of, None while it is empty.
 
         Raises:
             ModelMismatch: the gallery's model is none that this service can make.
@@ -33,11 +36,41 @@ class Gallery:
         if self._settled is not None:
             return self._settled
         model_id = self._database.gallery_model()
-        if model_id is None:
-            return self._configured
-        own = model_id == self._configured.model_id
-        self._settled = self._configured if own else self._configured.for_model(model_id)
+        if model_id is not None:
+            own = model_id == self._configured.model_id
+            self._settled = self._configured if own else self._configured.for_model(model_id)
         return self._settled
+
+    def encoder(self) -> ImageEncoder:
+        """Return the encoder of the gallery's model, and of an empty one's the configured encoder.
+
+        Raises:
+            ModelMismatch: the gallery's model is none that this service can make.
+        """
+        return self.held() or self._configured
+
+    def likely_encoder(self) -> ImageEncoder:
+        """As `encoder`; while the database that knows the model is away, the configured encoder.
+
+        One thread at a time asks a database that is away; the others do not wait for it.
+        """
+        if not self._is_away:
+            return self._asked()
+        if not self._asking.acquire(blocking=False):
+            return self._settled or self._configured
+        try:
+            return self._asked()
+        finally:
+            self._asking.release()
+
+    def _asked(self) -> ImageEncoder:
+        try:
+            encoder = self.encoder()
+        except DatabaseUnavailable:
+            self._is_away = True
+            return self._configured
+        self._is_away = False
+        return encoder
 
     def index_of(self, encoder: ImageEncoder) -> FaceIndex:
         """Return the index of an encoder's model."""

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from facesearch.errors import InvalidParameter
 from facesearch.records import AutoTolerance, Calibration, RatePoint
-from facesearch.service.auto_tolerance import HIGHEST_RATE, LOWEST_RATE, tolerance_for, tolerance_of
+from facesearch.service.auto_tolerance import tolerance_for
+from facesearch.service.tolerance import HIGHEST_RATE, LOWEST_RATE, tolerance_of
 from tests.fakes import FakeEncoder
 
 STRANGERS = NormalDist(1.7, 0.2)  # squared distances
