@@ -252,6 +252,13 @@ def change_settings(
     _replace(file, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
 
 
+def where_from(environment: Mapping[str, str] | None = None) -> tuple[Path, list[str]]:
+    """Return the config file, whether it is there or not, and the variables that override it."""
+    variables = os.environ if environment is None else environment
+    overriding = sorted(name for name in variables if name.startswith(PREFIX) and name != CONFIG_VARIABLE)
+    return _file(variables), overriding
+
+
 def _file(variables: Mapping[str, str]) -> Path:
     return Path(variables.get(CONFIG_VARIABLE) or DEFAULT_FILE).absolute()
 

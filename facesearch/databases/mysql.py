@@ -80,13 +80,15 @@ class MySQLDatabase(SQLDatabase):
     Args:
         settings: `wait_s`, rounded up to whole seconds, bounds each wait: for a free connection, for
             the server's greeting and for a lock. The wait for an answer is bounded a little later.
+        read_only: the server refuses every write of these connections.
 
     Raises:
         InvalidConfig: the driver's C extension cannot be loaded.
     """
 
-    def __init__(self, settings: DatabaseSettings) -> None:
+    def __init__(self, settings: DatabaseSettings, *, read_only: bool = False) -> None:
         self._driver_errors = _load_driver()
+        self._read_only = read_only
         self._settings = settings
         self._wait_s = max(1, math.ceil(settings.wait_s))
         engine = self._engine_with(
@@ -134,6 +136,8 @@ class MySQLDatabase(SQLDatabase):
         cursor = connection.cursor()
         try:
             cursor.execute(_SESSION.format(wait=self._wait_s))
+            if self._read_only:
+                cursor.execute("SET SESSION TRANSACTION READ ONLY")
         finally:
             cursor.close()
 

@@ -1,14 +1,18 @@
 """A database whose tables are made, or brought to this program's version, before they are used."""
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from typing import TypeVar
 
 from sqlalchemy import Connection, Engine
 
 from facesearch.databases import migrate
 from facesearch.databases.sql import SQLDatabase
 from facesearch.databases.tables import SCHEMA_VERSION
+from facesearch.errors import Conflict
+
+T = TypeVar("T")
 
 
 class PreparedDatabase(SQLDatabase):
@@ -31,7 +35,8 @@ class PreparedDatabase(SQLDatabase):
 
         Raises:
             ForeignTable: IMAGE_DATASET exists and is another program's.
-            Conflict: a newer version of this program has migrated the database.
+            Conflict: a newer version of this program has migrated the database, or it was opened for
+                reading alone, and its tables are not of this version.
         """
         # Not guarded against other threads: the database's lock lets one through, and a mutex here
         # would make them wait one after the other for a server that does not answer.
@@ -39,6 +44,8 @@ class PreparedDatabase(SQLDatabase):
             version = migrate.stored_version(connection)
             migrate.check(connection, version)
         if version != SCHEMA_VERSION:
+            if self._read_only:
+                raise Conflict(_not_ready(version))
             with self._migrating() as connection:
                 version = migrate.stored_version(connection)
                 migrate.check(connection, version)
@@ -46,6 +53,15 @@ class PreparedDatabase(SQLDatabase):
                     migrate.upgrade(connection)
         self._tables.clear()
         self._is_prepared = True
+
+    def version(self) -> str | None:
+        """The version of the tables: None where there are none, "" where making them broke off."""
+        return self.look(migrate.stored_version)
+
+    def look(self, question: Callable[[Connection], T]) -> T:
+        """Return what a question reads on a connection, from tables of whatever version."""
+        with self._reading() as connection:
+            return question(connection)
 
     def ready(self) -> None:
         """Prepare the tables unless this object has done so."""
@@ -62,3 +78,12 @@ class PreparedDatabase(SQLDatabase):
         """Make a round trip to the database, and find its tables ready."""
         self.ready()
         super().ping()
+
+
+def _not_ready(version: str | None) -> str:
+    if version is None:
+        return "The database has no tables yet: the service makes them when it starts."
+    return (
+        f"The database's tables are of version {version or 'none'}, and this program needs {SCHEMA_VERSION}: "
+        "`facesearch migrate` brings them there."
+    )

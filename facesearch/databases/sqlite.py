@@ -44,10 +44,14 @@ class SQLiteDatabase(SQLDatabase):
     Args:
         connections: how many this process holds at most.
         wait_s: bounds the wait for a free connection and for the write lock.
+        read_only: nothing is written, and no file is left behind that was not there.
     """
 
-    def __init__(self, file: Path, *, connections: int = 8, wait_s: float = 5.0) -> None:
+    def __init__(
+        self, file: Path, *, connections: int = 8, wait_s: float = 5.0, read_only: bool = False
+    ) -> None:
         self._file = file
+        self._read_only = read_only
         self._wait_s = wait_s
         engine = create_engine(
             "sqlite://",
@@ -65,6 +69,24 @@ class SQLiteDatabase(SQLDatabase):
         super().__init__(engine)
 
     def _connect(self) -> sqlite3.Connection:
+        return self._connect_to_read() if self._read_only else self._connect_to_write()
+
+    def _connect_to_read(self) -> sqlite3.Connection:
+        """Connect to a file that must be there.
+
+        Where there is a log of changes it is read as it is. Where there is none, one is made and goes with
+        the last connection, which a connection that cannot write would leave behind.
+        """
+        log = self._file.with_name(f"{self._file.name}-wal")
+        writable = not log.exists() and os.access(self._file, os.W_OK) and os.access(log.parent, os.W_OK)
+        address = f"{self._file.absolute().as_uri()}?mode={'rw' if writable else 'ro'}"
+        connection = sqlite3.connect(
+            address, timeout=self._wait_s, isolation_level=None, check_same_thread=False, uri=True
+        )
+        connection.execute("PRAGMA query_only = ON")
+        return connection
+
+    def _connect_to_write(self) -> sqlite3.Connection:
         # What cannot be made here fails below, as an error of SQLite.
         with suppress(OSError):
             os.close(os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))

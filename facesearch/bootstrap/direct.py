@@ -1,0 +1,126 @@
+"""What commands ask of the database itself, with no service between."""
+
+import os
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import Any, cast
+
+from facesearch.bootstrap.service import IMPORTS, INDEX, build_api
+from facesearch.config import Settings
+from facesearch.databases import SQLImageDatabase, open_image_database, open_job_store
+from facesearch.databases.factory import SQLITE_FILE
+from facesearch.databases.tables import SCHEMA_VERSION
+from facesearch.errors import NotAllowed
+from facesearch.interfaces import API, JobStore
+from facesearch.records import AutoTolerance, FileReport, Job
+from facesearch.service.waiting_room import WaitingRoom
+from facesearch.web import answers
+
+_REPORTS_A_PAGE = 10_000
+
+
+@contextmanager
+def reading_api(settings: Settings) -> Iterator[API]:
+    """The service's parts in this process, on a database that is only read.
+
+    Raises:
+        NotAllowed: what a search keeps beside the database is another user's.
+        DatabaseUnavailable, Conflict: there is no database yet, or its tables are not of this version.
+    """
+    refuse_other_user(settings)
+    with closing(build_api(settings, read_only=True)) as api:
+        yield api
+
+
+def search_photo(
+    settings: Settings, photo: bytes, name: str, k: int, tolerance: float | AutoTolerance | None
+) -> dict[str, Any]:
+    """Search for the faces of a photo; the result is that of POST /search_faces/.
+
+    Raises:
+        FacesearchError: as API.search_faces, and as `reading_api`.
+    """
+    with reading_api(settings) as api:
+        return answers.searched(api.search_faces(photo, name, k, tolerance))[1]
+
+
+class StoredJobs:
+    """Jobs as the database knows them, in the shapes of /v1/jobs. Lives for one command."""
+
+    def __init__(self, store: JobStore) -> None:
+        self._store = store
+
+    def jobs(self, limit: int) -> list[dict[str, Any]]:
+        """Return jobs, the newest first."""
+        return [answers.job(job) for job in self._store.jobs(limit).items]
+
+    def job(self, job_id: str) -> dict[str, Any]:
+        """Return a job.
+
+        Raises:
+            JobNotFound: there is none of this id.
+        """
+        return answers.job(self._store.get(job_id))
+
+    def files(self, job_id: str) -> Iterator[FileReport]:
+        """Yield what became of each file of a job.
+
+        Raises:
+            JobNotFound: there is none of this id.
+        """
+        page = self._store.files(job_id, _REPORTS_A_PAGE)
+        yield from page.items
+        while page.next is not None:
+            page = self._store.files(job_id, _REPORTS_A_PAGE, page.next)
+            yield from page.items
+
+
+@contextmanager
+def open_jobs(settings: Settings) -> Iterator[StoredJobs]:
+    """The jobs of the database, which is only read."""
+    with closing(open_image_database(settings, read_only=True)) as database:
+        yield StoredJobs(open_job_store(database))
+
+
+def cancel_job(settings: Settings, job_id: str) -> dict[str, Any]:
+    """Cancel a job; a service that works on it stops within seconds.
+
+    Raises:
+        JobNotFound, JobOver
+        DatabaseUnavailable, Conflict: there is no database yet, or its tables are not of this version.
+    """
+    with open_jobs(settings) as jobs:  # before the database is opened for writing: it may not be migrated
+        jobs.job(job_id)
+    with closing(open_image_database(settings)) as database:
+        cancelled: Job = open_job_store(database).cancel(job_id)
+    WaitingRoom(settings.data_dir / IMPORTS).forget(job_id)
+    return answers.job(cancelled)
+
+
+def tables_version(settings: Settings) -> tuple[str | None, str]:
+    """Return the version of the tables, None where there are none, and the one that this program needs."""
+    embedded = settings.database.engine == "sqlite"
+    if embedded and not (settings.data_dir / SQLITE_FILE).exists():
+        return None, SCHEMA_VERSION
+    with closing(open_image_database(settings, read_only=True)) as database:
+        return cast(SQLImageDatabase, database).version(), SCHEMA_VERSION
+
+
+def migrate_tables(settings: Settings) -> None:
+    """Make the tables, or bring them to this program's version.
+
+    Raises:
+        ForeignTable, Conflict: they are another program's, or a newer version's.
+    """
+    with closing(open_image_database(settings)) as database:
+        database.prepare()
+
+
+def refuse_other_user(settings: Settings) -> None:
+    """Refuse to write a copy of the gallery that the service could not read then."""
+    folder = settings.data_dir / INDEX
+    if folder.exists() and folder.stat().st_uid != os.geteuid():
+        raise NotAllowed(
+            "The search index is another user's: run this as the user that the service runs as, or ask the "
+            "service with --url."
+        )

@@ -1,0 +1,230 @@
+"""Looks at the database as it is, for whoever asks whether it is in order; changes nothing."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sqlalchemy import Connection, inspect, text
+
+from facesearch.config import Settings
+from facesearch.databases import migrate
+from facesearch.databases.prepared import PreparedDatabase
+from facesearch.databases.statements import MAX_BYTES_A_STATEMENT
+from facesearch.databases.tables import FACES, MODELS, SCHEMA_VERSION, STATE
+from facesearch.errors import FacesearchError
+from facesearch.records import OK, PROBLEM, WARNING, Finding
+
+_RIGHTS = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "ALTER", "INDEX"})
+_GRANT = re.compile(r"GRANT (?P<rights>.+?) ON (?:TABLE )?(?P<on>\S+) TO ", re.IGNORECASE)
+_COLLATION = "utf8mb4_bin"
+# The tables may be checked page by page while they are this small.
+_CHECKED_BYTES = 256 * 1024**2
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseState:
+    """What the database holds.
+
+    `newest_change`, `database_id` and `model_id` are None where the tables are not of this version, the last
+    also while the gallery is empty. `clock_ahead_s` is how far the server's clock is ahead of this host's,
+    None where there is no server.
+    """
+
+    version: str | None
+    faces: int = 0
+    model_id: str | None = None
+    newest_change: int | None = None
+    database_id: str | None = None
+    clock_ahead_s: float | None = None
+
+
+def state_of(database: PreparedDatabase) -> DatabaseState:
+    """Read what a database holds.
+
+    Raises:
+        DatabaseUnavailable: it cannot be reached.
+        ForeignTable, Conflict: it is another program's, or a newer version's.
+    """
+    version = database.look(migrate.stored_version)
+    database.look(lambda connection: migrate.check(connection, version))
+    ahead = database.look(_clock_ahead)
+    if version != SCHEMA_VERSION:
+        return DatabaseState(version, clock_ahead_s=ahead)
+    [state] = database.select(STATE, ["newest_change", "database_id"])
+    models = database.select(MODELS, ["model_id"])
+    model_id = str(models[0]["model_id"]) if models else None
+    faces = database.look(_count_faces)
+    return DatabaseState(
+        version, faces, model_id, int(state["newest_change"]), str(state["database_id"]), ahead
+    )
+
+
+def inspect_tables(state: DatabaseState, where: str) -> Finding:
+    """Say of which version the tables are, and how many faces they hold."""
+    if state.version is None:
+        return Finding("tables", OK, f"{where}: no tables yet; the service makes them when it starts.")
+    if state.version != SCHEMA_VERSION:
+        return Finding(
+            "tables",
+            PROBLEM if not state.version else WARNING,
+            f"{where}: the tables are of version {state.version or 'none'}, and this program needs "
+            f"{SCHEMA_VERSION}.",
+            "Make a backup, then run `facesearch migrate`; the service does the same when it starts.",
+        )
+    of = f" of {state.model_id}" if state.model_id else ""
+    noun = "face" if state.faces == 1 else "faces"
+    return Finding("tables", OK, f"{where}: version {state.version}, {state.faces:,} {noun}{of}.")
+
+
+def inspect_server(database: PreparedDatabase, settings: Settings) -> Iterator[Finding]:
+    """Look at a MySQL or MariaDB server: this user's rights, and what the server is set to."""
+    yield database.look(lambda connection: _rights(connection, settings.database.database))
+    yield database.look(lambda connection: _server(connection, settings))
+
+
+def inspect_file(database: PreparedDatabase, file: Path) -> Finding:
+    """Look at an SQLite file: its journal, and, where it is small, every page."""
+    size = file.stat().st_size
+
+    def look(connection: Connection) -> Finding:
+        mode = connection.exec_driver_sql("PRAGMA journal_mode").scalar()
+        if mode != "wal":
+            return Finding(
+                "database file",
+                WARNING,
+                f"The journal of the file is {mode}, not WAL: readers wait for writers.",
+                "Start the service; it switches the file to WAL.",
+            )
+        if size > _CHECKED_BYTES:
+            return Finding("database file", OK, f"WAL, {size / 1e6:,.0f} MB; too large to check every page.")
+        said = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
+        if said != "ok":
+            return Finding(
+                "database file",
+                PROBLEM,
+                "The file is damaged.",
+                "Stop the service and put a backup in its place; `sqlite3 FILE .recover` saves what it can.",
+            )
+        return Finding("database file", OK, f"WAL, {size / 1e6:,.1f} MB, every page as it should be.")
+
+    return database.look(look)
+
+
+def why_unreachable(error: FacesearchError, settings: Settings) -> Finding:
+    """Say what to do about a database that could not be read."""
+    name = "SQLite" if settings.database.engine == "sqlite" else "MySQL"
+    if settings.database.engine == "sqlite":
+        advice = "See that this user may read and write the data folder and facesearch.db in it."
+    else:
+        server = f"{settings.database.host}:{settings.database.port}"
+        advice = (
+            f"See that a server listens on {server}, and that database.user, database.password and "
+            "database.database name a user and a database of it."
+        )
+    return Finding("database", PROBLEM, f"{name}: {error.message}", advice)
+
+
+def _count_faces(connection: Connection) -> int:
+    quoted = connection.dialect.identifier_preparer.quote_identifier(FACES)
+    return int(connection.execute(text(f"SELECT COUNT(*) FROM {quoted}")).scalar() or 0)  # noqa: S608
+
+
+def _clock_ahead(connection: Connection) -> float | None:
+    if connection.dialect.name == "sqlite":
+        return None
+    before = datetime.now(UTC)
+    theirs = connection.exec_driver_sql("SELECT UTC_TIMESTAMP(6)").scalar()
+    after = datetime.now(UTC)
+    if not isinstance(theirs, datetime):
+        return None
+    return (theirs.replace(tzinfo=UTC) - (before + (after - before) / 2)).total_seconds()
+
+
+def _rights(connection: Connection, database: str) -> Finding:
+    lines = [str(row[0]) for row in connection.exec_driver_sql("SHOW GRANTS")]
+    missing = sorted(_RIGHTS - granted(lines, database))
+    if not missing:
+        return Finding("database rights", OK, "This user may read, write and migrate the tables.")
+    if any(" ON " not in line for line in lines):
+        return Finding(
+            "database rights",
+            WARNING,
+            f"Of {', '.join(missing)} this user has no grant of its own; its roles were not looked at.",
+            "See that its roles grant them, and that it has them by default.",
+        )
+    return Finding(
+        "database rights",
+        PROBLEM,
+        f"This user lacks {', '.join(missing)}.",
+        f"As an administrator: GRANT {', '.join(missing)} ON {database}.* TO this user.",
+    )
+
+
+def granted(lines: list[str], database: str) -> frozenset[str]:
+    """Return which rights lines of SHOW GRANTS give on a whole database."""
+    rights: set[str] = set()
+    for line in lines:
+        grant = _GRANT.match(line)
+        if grant is None:
+            continue
+        on = grant["on"].replace("`", "").replace("\\", "")
+        if on in ("*.*", f"{database}.*") or on == "%.*":
+            names = {name.strip().upper() for name in grant["rights"].split(",")}
+            rights |= _RIGHTS if names & {"ALL", "ALL PRIVILEGES"} else names
+    return frozenset(rights)
+
+
+def _server(connection: Connection, settings: Settings) -> Finding:
+    row = connection.exec_driver_sql(
+        "SELECT @@version, @@max_allowed_packet, @@max_connections, @@read_only, @@collation_database"
+    ).one()
+    version, packet, connections, read_only = str(row[0]), int(row[1]), int(row[2]), bool(row[3])
+    needed = 4 * MAX_BYTES_A_STATEMENT
+    wanted = settings.database.connections * settings.server.workers
+    if read_only:
+        return Finding(
+            "database server",
+            PROBLEM,
+            f"{version} is set to read_only.",
+            "Name the primary server in database.host, or SET GLOBAL read_only = OFF.",
+        )
+    if packet < needed:
+        return Finding(
+            "database server",
+            PROBLEM if packet < needed // 2 else WARNING,
+            f"max_allowed_packet is {packet / 1024**2:g} MiB; a statement may need {needed // 1024**2} MiB.",
+            f"Set max_allowed_packet = {needed // 1024**2}M for the server.",
+        )
+    foreign = [
+        table for table, collation in _collations(connection).items() if collation and collation != _COLLATION
+    ]
+    if foreign:
+        return Finding(
+            "database server",
+            WARNING,
+            f"{foreign[0]} has another collation than {_COLLATION}, so names may be told apart differently.",
+            f"ALTER TABLE {foreign[0]} CONVERT TO CHARACTER SET utf8mb4 COLLATE {_COLLATION}.",
+        )
+    if connections < wanted:
+        return Finding(
+            "database server",
+            WARNING,
+            f"max_connections is {connections}; {settings.server.workers} workers with "
+            f"{settings.database.connections} connections each may want {wanted}.",
+            "Raise max_connections, or lower database.connections.",
+        )
+    return Finding(
+        "database server", OK, f"{version}, packets of {packet / 1024**2:g} MiB, {connections} connections."
+    )
+
+
+def _collations(connection: Connection) -> dict[str, str | None]:
+    if not inspect(connection).has_table(FACES):
+        return {}
+    rows = connection.exec_driver_sql(
+        "SELECT TABLE_NAME, TABLE_COLLATION FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE()"
+    )
+    ours = ("IMAGE_DATASET", "FACESEARCH_")
+    return {str(name): collation for name, collation in rows if str(name).upper().startswith(ours)}
