@@ -4,19 +4,34 @@
 from config.json.
 """
 
+import fcntl
 import os
+import shutil
 import signal
 import sys
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
+
+from gunicorn.glogging import Logger
 
 from facesearch.config import load_settings
 from facesearch.errors import InvalidConfig
+from facesearch.logs import lines
 from facesearch.workers.lifetime import die_with
 
+_METRICS = "PROMETHEUS_MULTIPROC_DIR"
+_METRICS_PREFIX = "facesearch-metrics-"
+# A folder that is younger may be another master's that has not locked it yet.
+_BEGINNING_S = 60.0
+
 try:
-    _server = load_settings().server
+    _settings = load_settings()
 except InvalidConfig as error:
     sys.exit(error.message)
+_server = _settings.server
 
 # Before the workers load numpy: several threads for one product make it slower as soon as several workers
 # compute (a product of 16 ms took 290 ms).
@@ -36,8 +51,66 @@ keepalive = 5
 # Each worker imports the application by itself: threads, connections and models do not survive a fork.
 preload_app = False
 
+
+class _Lines(Logger):  # type: ignore[misc]
+    """gunicorn's own lines in the form of the service's, wherever its command line sends them."""
+
+    def setup(self, cfg: Any) -> None:
+        """See gunicorn."""
+        super().setup(cfg)
+        for handler in self.error_log.handlers:
+            handler.setFormatter(lines(_settings.log.format))
+
+
+logger_class = _Lines
+loglevel = _settings.log.level
+
 # A socket in the home folder that could stop the service; nobody asked for it.
 control_socket_disable = True
+
+
+def on_starting(server: Any) -> None:
+    """Make a fresh folder in which the workers count, before any of them loads what counts.
+
+    Its lock is held by this process and, inherited, by the workers: folders whose lock nobody holds were
+    left by a master that was killed.
+    """
+    for left in Path(tempfile.gettempdir()).glob(f"{_METRICS_PREFIX}*"):
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > _BEGINNING_S:
+                lock = _lock(left)
+                shutil.rmtree(left, ignore_errors=True)
+                os.close(lock)
+    folder = tempfile.mkdtemp(prefix=_METRICS_PREFIX)
+    if os.geteuid() == 0:  # the workers may run as somebody else
+        os.chown(folder, server.cfg.uid, server.cfg.gid)
+    server.metrics_lock = _lock(Path(folder))
+    os.environ[_METRICS] = folder
+
+
+def child_exit(_server: Any, worker: Any) -> None:
+    """Forget what a worker that is gone had in hand; what it has done still counts."""
+    # Here and not above: what it loads asks for the folder.
+    from prometheus_client.multiprocess import mark_process_dead  # noqa: PLC0415
+
+    with suppress(OSError):
+        mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
+
+
+def on_exit(_server: Any) -> None:
+    """Leave no folder behind."""
+    shutil.rmtree(os.environ[_METRICS], ignore_errors=True)
+
+
+def _lock(folder: Path) -> int:
+    """Take a folder's lock for as long as the descriptor is open, or raise OSError where somebody has it."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def post_worker_init(worker: Any) -> None:

@@ -4,6 +4,8 @@ The note of a request travels with its context, which anyio hands to the threads
 there is none, as in a job or a command, a stage costs a look at a context variable and nothing is kept.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from time import perf_counter
 from types import TracebackType
@@ -37,11 +39,15 @@ class Note:
         return {name: round(self.seconds[name] * 1000, 2) for name in STAGES if name in self.seconds}
 
 
-def begin(request_id: str) -> Note:
-    """Begin the note of this context's request; it ends with the context."""
+@contextmanager
+def noted(request_id: str) -> Iterator[Note]:
+    """Note what this context does meanwhile, as one request."""
     note = Note(request_id)
-    _current.set(note)
-    return note
+    before = _current.set(note)
+    try:
+        yield note
+    finally:
+        _current.reset(before)
 
 
 def current() -> Note | None:

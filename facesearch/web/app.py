@@ -16,15 +16,24 @@ from facesearch.errors import FacesearchError
 from facesearch.interfaces import API
 from facesearch.web.bodies import BodyLimit
 from facesearch.web.envelope import LastResort, install_error_handlers
+from facesearch.web.gate import Gate
+from facesearch.web.health_routes import router as health_router
 from facesearch.web.imports_routes import router as imports_router
 from facesearch.web.in_flight import InFlight, Places
 from facesearch.web.jobs_routes import router as jobs_router
+from facesearch.web.observed import Observed
+from facesearch.web.observing import counting_restarts, observing
+from facesearch.web.models_routes import router as models_router
+from facesearch.web.photos_routes import router as photos_router
 from facesearch.web.routes import router
 from facesearch.web.stopping import Stopping
 
 Application = FastAPI
 
 _DISK_THREADS = 4
+_ACCESS_THREADS = 8
+# Forms are read before it is known who sends them.
+_FORMS = 16
 # So that neither those who wait for a bulk nor those who follow jobs keep everybody else out.
 _BULK_SHARE = 2
 _STREAM_SHARE = 4
@@ -44,18 +53,20 @@ def create_app(read_settings: Callable[[], Settings], build_api: Callable[[Setti
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         settings = read_settings()
         _set_limits(app, settings)
-        with app.state.stopping.noted_on_signals():
-            api = await anyio.to_thread.run_sync(build_api, settings)
-            try:
-                await anyio.to_thread.run_sync(api.open)
-                app.state.api = api
-                yield
-            finally:
-                await anyio.to_thread.run_sync(api.close)
+        async with observing(app, settings):
+            with app.state.stopping.noted_on_signals():
+                api = await anyio.to_thread.run_sync(build_api, settings)
+                try:
+                    await anyio.to_thread.run_sync(api.open)
+                    app.state.api = api
+                    async with counting_restarts(app.state.metrics, lambda: api.health.pool_restarts):
+                        yield
+                finally:
+                    await anyio.to_thread.run_sync(api.close)
 
     # Its page of documentation loads nothing from other hosts.
     app = FastAPIOffline(title="facesearch", version=__version__, lifespan=lifespan, redoc_url=None)
-    for routes in (router, imports_router, jobs_router):
+    for routes in (router, imports_router, jobs_router, health_router):
         app.include_router(routes)
 
     @app.get("/", include_in_schema=False)
@@ -66,7 +77,9 @@ def create_app(read_settings: Callable[[], Settings], build_api: Callable[[Setti
     # The last one added is the outermost.
     app.add_middleware(BodyLimit)
     app.add_middleware(InFlight)
+    app.add_middleware(Gate)
     app.add_middleware(LastResort)
+    app.add_middleware(Observed)
     app.add_middleware(PlainStart)
     return app
 
@@ -83,6 +96,8 @@ def _set_limits(app: FastAPI, settings: Settings) -> None:
     state.streams = Places(max(1, most // _STREAM_SHARE), "event streams")
     state.threads = anyio.CapacityLimiter(settings.server.threads)
     state.disk_threads = anyio.CapacityLimiter(_DISK_THREADS)
+    state.access_threads = anyio.CapacityLimiter(_ACCESS_THREADS)
+    state.forms = Places(_FORMS, "forms without a key in a header")
     # These only ask how a job goes on, and mostly sleep.
     state.bulk_threads = anyio.CapacityLimiter(state.bulks.number)
     state.stream_threads = anyio.CapacityLimiter(state.streams.number)

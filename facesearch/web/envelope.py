@@ -6,6 +6,7 @@ its errors are `{"code", "message", "details"}`.
 
 import errno
 import logging
+import math
 import traceback
 from collections.abc import Mapping
 from typing import Any
@@ -24,20 +25,27 @@ from facesearch.errors import (
     FacesearchError,
     Invalid,
     InvalidConfig,
+    KeyMissing,
     KeyReused,
     NoFaceFound,
     NotAllowed,
+    NotAuthenticated,
     NotFound,
     QueueFull,
+    RateLimited,
+    ScopeNotAllowed,
     SeveralFaces,
     StorageFull,
     TooLarge,
     Unavailable,
     UnsupportedMedia,
 )
+from facesearch.timings import current
 
 RETRY_AFTER_S = 5
 V1 = "/v1/"
+
+_CHALLENGE = 'Bearer realm="facesearch"'
 
 _STATUS: Mapping[type[FacesearchError], int] = {
     Invalid: 400,
@@ -48,21 +56,23 @@ _STATUS: Mapping[type[FacesearchError], int] = {
     FaceRefused: 422,
     KeyReused: 422,
     InvalidConfig: 503,  # met by a request, it is the service that cannot go on
+    NotAuthenticated: 401,
     NotAllowed: 403,
     NotFound: 404,
     Conflict: 409,
     QueueFull: 429,
+    RateLimited: 429,
     Unavailable: 503,
 }
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
-_SENTENCES = {
+HTTP_SENTENCES = {
     404: "There is no such route.",
     405: "This route does not take that method.",
     408: "The request did not arrive in time.",
     500: "Something went wrong in the service; its log says where.",
 }
-_CODES = {
+HTTP_CODES = {
     400: "invalid",
     404: "not_found",
     405: "method_not_allowed",
@@ -94,6 +104,8 @@ def failed(
 
     An answer that tells of a passing state, 429 or 503, says when to ask again.
     """
+    if (note := current()) is not None:
+        note.code = code
     own = dict(headers or {})
     if status in (429, 503):
         own.setdefault("Retry-After", str(RETRY_AFTER_S))
@@ -111,7 +123,21 @@ def status_of(error: FacesearchError) -> int:
 
 def answer_to(error: FacesearchError, path: str) -> JSONResponse:
     """The answer that tells a client of an error, as is usual below that path."""
-    return failed(status_of(error), error.code, error.message, path)
+    return failed(status_of(error), error.code, error.message, path, _headers_of(error))
+
+
+def _headers_of(error: FacesearchError) -> dict[str, str]:
+    """What tells programs how to go on: RFC 6750, and when to ask again."""
+    match error:
+        case RateLimited():
+            return {"Retry-After": str(max(1, math.ceil(error.retry_after_s)))}
+        case KeyMissing():
+            return {"WWW-Authenticate": _CHALLENGE}
+        case NotAuthenticated():
+            return {"WWW-Authenticate": f'{_CHALLENGE}, error="invalid_token"'}
+        case ScopeNotAllowed():
+            return {"WWW-Authenticate": f'{_CHALLENGE}, error="insufficient_scope"'}
+    return {}
 
 
 def is_full(error: BaseException | None) -> bool:
@@ -139,8 +165,8 @@ def install_error_handlers(app: FastAPI) -> None:
         if is_full(error.__cause__):  # FastAPI makes a 400 of whatever happens while a form arrives
             return answer_to(StorageFull(), path)
         status = error.status_code
-        message = _SENTENCES.get(status, error.detail)
-        code = _CODES.get(status) if path.startswith(V1) or status == 503 else None
+        message = HTTP_SENTENCES.get(status, error.detail)
+        code = HTTP_CODES.get(status) if path.startswith(V1) or status == 503 else None
         return failed(status, code or f"http_{status}", message, path, error.headers)
 
     @app.exception_handler(OSError)
@@ -180,7 +206,7 @@ class LastResort:
             place = traceback.extract_tb(error.__traceback__)[-1]
             _log.error("Unforeseen %s in %s, line %s", type(error).__name__, place.name, place.lineno)
             if not started:
-                await failed(500, "internal", _SENTENCES[500], scope["path"])(scope, receive, send)
+                await failed(500, "internal", HTTP_SENTENCES[500], scope["path"])(scope, receive, send)
 
 
 def _reasons(error: RequestValidationError) -> list[tuple[str, str]]:

@@ -9,8 +9,20 @@ from fastapi.responses import JSONResponse
 
 from facesearch import __version__
 from facesearch.config import Settings
+from facesearch.errors import (
+    BrokenArchive,
+    DatabaseUnavailable,
+    InvalidParameter,
+    KeyReused,
+    NotAnArchive,
+    QueueFull,
+    StorageFull,
+    TooLarge,
+)
 from facesearch.records import ImportOptions, Job
 from facesearch.web import answers
+from facesearch.web.callers import touched
+from facesearch.web.examples import refused, shown
 from facesearch.web.once import Key, once
 from facesearch.web.schemas import Info, JobAnswer, Limits, V1Error
 from facesearch.web.upload import FIELD, uploaded
@@ -39,6 +51,17 @@ ZIP_BODY: dict[str, Any] = {
     }
 }
 
+ZIP_ERRORS = (
+    InvalidParameter,
+    BrokenArchive,
+    TooLarge,
+    NotAnArchive,
+    KeyReused,
+    QueueFull,
+    DatabaseUnavailable,
+    StorageFull,
+)
+
 Faces = Annotated[
     Literal["largest", "all", "single"],
     Query(description="Which faces of a photo are stored; with `single`, photos with several are refused."),
@@ -65,7 +88,9 @@ async def started(request: Request, key: str | None, options: ImportOptions) -> 
         name = _label(upload.file_name)
         # Making a large file safe takes seconds, which nobody else's request shall wait for.
         start = partial(state.api.imports.start, upload.file, name, options, repeatable)
-        return await anyio.to_thread.run_sync(start, limiter=state.disk_threads)
+        job = await anyio.to_thread.run_sync(start, limiter=state.disk_threads)
+        touched(request, job.id)
+        return job
 
 
 @router.post("/imports/", status_code=202, include_in_schema=False)
@@ -74,6 +99,7 @@ async def started(request: Request, key: str | None, options: ImportOptions) -> 
     status_code=202,
     summary="Store the faces of every photo in a zip",
     response_model=JobAnswer,
+    responses=shown("job", 202) | refused(*ZIP_ERRORS),
     openapi_extra=ZIP_BODY,
 )
 async def imports(
@@ -84,7 +110,12 @@ async def imports(
     return JSONResponse(answers.job(job), 202, {"Location": f"/v1/jobs/{job.id}"})
 
 
-@router.get("/info", summary="Tell the service's version and limits", response_model=Info)
+@router.get(
+    "/info",
+    summary="Tell the service's version and limits",
+    response_model=Info,
+    responses=shown("info"),
+)
 async def info(request: Request) -> JSONResponse:
     """Bytes and pixels are of one file; `requests_in_flight` and `threads` are of one server process."""
     settings: Settings = request.app.state.settings

@@ -45,6 +45,10 @@ class Places:
         self._taken -= 1
 
 
+# Asked every few seconds by machines, and answered however busy the service is: they take no place.
+PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
+
+
 class InFlight:
     """ASGI middleware: 503 at once, before the body is read, where all of `app.state.in_flight` are taken.
 
@@ -55,7 +59,7 @@ class InFlight:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] != "http" or scope["path"] in PROBES:
             await self._app(scope, receive, send)
             return
         places: Places = scope["app"].state.in_flight

@@ -6,9 +6,11 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
-from facesearch.errors import JobNotFound
+from facesearch.errors import Busy, DatabaseUnavailable, InvalidParameter, JobNotFound, JobOver
 from facesearch.web import answers
+from facesearch.web.callers import touched
 from facesearch.web.cursors import cursor, number_of
+from facesearch.web.examples import ANSWERS, refused, shown, shown_text
 from facesearch.web.job_events import EventStream
 from facesearch.web.job_report import table
 from facesearch.web.schemas import FilesPage, JobAnswer, JobsPage, V1Error
@@ -24,6 +26,10 @@ Status = Annotated[
     Query(description="Only files that ended so."),
 ]
 
+_JOB_ERRORS = (JobNotFound, DatabaseUnavailable)
+_TABLE = "path,status,id,person_name,reason,duplicate_of,faces\r\nAaron_Eckhart_0002.jpg,no_face,,,,,\r\n"
+_EVENTS = f"event: end\ndata: {answers.text(ANSWERS['job'] | {'state': 'done'})}\n\n"
+
 router = APIRouter(prefix="/v1/jobs", responses={"default": {"model": V1Error, "description": "Error"}})
 
 
@@ -37,7 +43,12 @@ async def _known_form(job_id: Annotated[str, Path(description="The job's id.")])
 JobId = Annotated[str, Depends(_known_form)]
 
 
-@router.get("", summary="List jobs, the newest first", response_model=JobsPage)
+@router.get(
+    "",
+    summary="List jobs, the newest first",
+    response_model=JobsPage,
+    responses=shown("jobs") | refused(InvalidParameter, DatabaseUnavailable),
+)
 async def jobs(request: Request, limit: Limit = 100, at: Cursor = None) -> JSONResponse:
     """`next` is the cursor of the following page, null at the end."""
     before = number_of(_JOBS, at)
@@ -46,19 +57,35 @@ async def jobs(request: Request, limit: Limit = 100, at: Cursor = None) -> JSONR
     return JSONResponse(content)
 
 
-@router.get("/{job_id}", summary="Tell how a job goes on", response_model=JobAnswer)
+@router.get(
+    "/{job_id}",
+    summary="Tell how a job goes on",
+    response_model=JobAnswer,
+    responses=shown("job") | refused(*_JOB_ERRORS),
+)
 async def job(request: Request, job_id: JobId) -> JSONResponse:
     """`rate` is in files per second of work, `left_s` in seconds at that rate."""
     return JSONResponse(answers.job(await in_thread(request, lambda api: api.imports.get(job_id))))
 
 
-@router.delete("/{job_id}", summary="Cancel a job", response_model=JobAnswer)
+@router.delete(
+    "/{job_id}",
+    summary="Cancel a job",
+    response_model=JobAnswer,
+    responses=shown("cancelled") | refused(*_JOB_ERRORS, JobOver),
+)
 async def cancel(request: Request, job_id: JobId) -> JSONResponse:
     """What it has stored so far stays. A job that has ended is 409."""
+    touched(request, job_id)
     return JSONResponse(answers.job(await in_thread(request, lambda api: api.imports.cancel(job_id))))
 
 
-@router.get("/{job_id}/files", summary="Tell what became of a job's files", response_model=FilesPage)
+@router.get(
+    "/{job_id}/files",
+    summary="Tell what became of a job's files",
+    response_model=FilesPage,
+    responses=shown("files") | refused(InvalidParameter, *_JOB_ERRORS),
+)
 async def files(
     request: Request, job_id: JobId, limit: Limit = 100, at: Cursor = None, status: Status = None
 ) -> JSONResponse:
@@ -71,9 +98,9 @@ async def files(
 
 @router.get(
     "/{job_id}/report.csv",
-    summary="The same as a table",
+    summary="Tell the same as a table",
     response_class=Response,
-    responses={200: {"content": {"text/csv": {"schema": {"type": "string"}}}}},
+    responses=shown_text("text/csv", _TABLE) | refused(*_JOB_ERRORS),
 )
 async def report(request: Request, job_id: JobId) -> StreamingResponse:
     """UTF-8. Text that a spreadsheet program could take for a formula has an apostrophe before it."""
@@ -87,7 +114,7 @@ async def report(request: Request, job_id: JobId) -> StreamingResponse:
     "/{job_id}/events",
     summary="Follow a job as server-sent events",
     response_class=Response,
-    responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
+    responses=shown_text("text/event-stream", _EVENTS) | refused(*_JOB_ERRORS, Busy),
 )
 async def events(request: Request, job_id: JobId) -> EventStream:
     """`progress` whenever the job has changed, and `end` once it is over; the data is the job.

@@ -7,14 +7,29 @@ import anyio
 from fastapi import APIRouter, File, Form, Query, Request, UploadFile
 from fastapi.responses import JSONResponse, Response
 
-from facesearch.errors import InvalidParameter
+from facesearch.errors import (
+    BrokenImage,
+    Busy,
+    DatabaseUnavailable,
+    FaceNotFound,
+    FaceRefused,
+    InvalidParameter,
+    KeyReused,
+    LeaseLost,
+    ModelMismatch,
+    NoFaceFound,
+    NotAnImage,
+    TooLarge,
+)
 from facesearch.interfaces import API
 from facesearch.records import AutoTolerance, ImportOptions, Wanted
 from facesearch.web import answers
+from facesearch.web.callers import touched
 from facesearch.web.envelope import ok
-from facesearch.web.imports_routes import ZIP_BODY, started
+from facesearch.web.examples import refused, shown
+from facesearch.web.imports_routes import ZIP_BODY, ZIP_ERRORS, started
 from facesearch.web.once import Key, once
-from facesearch.web.schemas import OldError
+from facesearch.web.schemas import AddAnswer, BulkAnswer, InfoAnswer, OldError, SearchAnswer
 from facesearch.web.work import JobWatch, in_thread
 
 Detector = Annotated[
@@ -30,11 +45,24 @@ MinFace = Annotated[
 
 Photo = Annotated[UploadFile, File(description="An image file.")]
 
+_PHOTO_ERRORS = (
+    InvalidParameter,
+    BrokenImage,
+    TooLarge,
+    NotAnImage,
+    DatabaseUnavailable,
+    Busy,
+)
+
 router = APIRouter(responses={"default": {"model": OldError, "description": "Error"}})
 
 
 @router.post("/search_faces", include_in_schema=False)
-@router.post("/search_faces/", summary="Find the known faces nearest to each face of a photo")
+@router.post(
+    "/search_faces/",
+    summary="Find the known faces nearest to each face of a photo",
+    responses=shown("search", model=SearchAnswer) | refused(*_PHOTO_ERRORS, old=True),
+)
 async def search_faces(
     request: Request,
     file: Photo,
@@ -71,7 +99,12 @@ async def search_faces(
 
 
 @router.post("/add_face", include_in_schema=False)
-@router.post("/add_face/", summary="Store the largest face of a photo")
+@router.post(
+    "/add_face/",
+    summary="Store the largest face of a photo",
+    responses=shown("add", model=AddAnswer)
+    | refused(*_PHOTO_ERRORS, ModelMismatch, NoFaceFound, FaceRefused, KeyReused, old=True),
+)
 async def add_face(
     request: Request,
     file: Photo,
@@ -88,7 +121,9 @@ async def add_face(
         repeatable = once(request, key, name, hashlib.sha256(photo).hexdigest())
         return api.add_face(photo, name, wanted, repeatable)
 
-    return ok(*answers.added(await in_thread(request, work)))
+    added = await in_thread(request, work)
+    touched(request, added.id)
+    return ok(*answers.added(added))
 
 
 @router.post("/add_faces_in_bulk", include_in_schema=False)
@@ -96,6 +131,7 @@ async def add_face(
     "/add_faces_in_bulk/",
     summary="Store the largest face of every photo in a zip",
     response_class=JSONResponse,
+    responses=shown("bulk", model=BulkAnswer) | refused(*ZIP_ERRORS, LeaseLost, old=True),
     openapi_extra=ZIP_BODY,
 )
 async def add_faces_in_bulk(request: Request, key: Key = None) -> Response:
@@ -117,12 +153,19 @@ async def add_faces_in_bulk(request: Request, key: Key = None) -> Response:
 
 
 @router.post("/get_face_info", include_in_schema=False)
-@router.post("/get_face_info/", summary="Tell what is stored about a face")
+@router.post(
+    "/get_face_info/",
+    summary="Tell what is stored about a face",
+    responses=shown("face", model=InfoAnswer)
+    | refused(InvalidParameter, FaceNotFound, DatabaseUnavailable, old=True),
+)
 async def get_face_info(
     request: Request,
     image_id: Annotated[str | None, Form(description="The face's id.")] = None,
     face_id: Annotated[str | None, Form(description="The same under its newer name.")] = None,
-    api_key: Annotated[str | None, Form(description="Accepted and ignored.")] = None,
+    api_key: Annotated[
+        str | None, Form(description="The key, where no header brings it. Nothing counts as none.")
+    ] = None,
 ) -> JSONResponse:
     """Takes the id as `image_id` or `face_id`."""
     if image_id and face_id and image_id != face_id:

@@ -4,10 +4,11 @@ from typing import BinaryIO
 
 import pytest
 from starlette.testclient import TestClient
+from starlette.types import ASGIApp
 
 from facesearch.config import LimitSettings, Settings
 from facesearch.errors import FacesearchError
-from facesearch.interfaces import ANY_FACE, API, Access, Imports
+from facesearch.interfaces import ANY_FACE, API, Access, Health, Imports
 from facesearch.records import (
     AddedFace,
     Box,
@@ -38,6 +39,7 @@ from facesearch.records import (
 )
 from facesearch.web import create_app
 from tests.web.fake_access import FakeAccess
+from tests.web.fake_health import FakeHealth
 from tests.web.fake_imports import FakeImports
 
 BOX = Box(top=10, right=109, bottom=109, left=10)
@@ -101,11 +103,16 @@ class FakeAPI(API):
         self.metadata: dict[str, str] = {}
         self.is_open = False
         self.fake_imports = FakeImports()
+        self.fake_health = FakeHealth()
         self.fake_access = FakeAccess()
 
     @property
     def imports(self) -> Imports:
         return self.fake_imports
+
+    @property
+    def health(self) -> Health:
+        return self.fake_health
 
     @property
     def access(self) -> Access:
@@ -176,6 +183,16 @@ class FakeAPI(API):
         self.is_open = False
 
 
+def local_client(app: ASGIApp) -> TestClient:
+    """A program on the service's own computer."""
+    return TestClient(
+        app,
+        base_url="http://127.0.0.1:8000",
+        client=("127.0.0.1", 50_000),
+        raise_server_exceptions=False,
+    )
+
+
 @pytest.fixture
 def api() -> FakeAPI:
     return FakeAPI()
@@ -189,6 +206,6 @@ def settings() -> Settings:
 @pytest.fixture
 def client(api: FakeAPI, settings: Settings) -> Iterator[TestClient]:
     app = create_app(lambda: settings, lambda _: api)
-    with TestClient(app, raise_server_exceptions=False) as client:
+    with local_client(app) as client:
         yield client
     assert not api.is_open

@@ -1,0 +1,76 @@
+"""Whether the service is alive, whether it can work, and what it has done."""
+
+from typing import Any
+
+import anyio
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+
+from facesearch.interfaces import API
+from facesearch.records import PartState, Readiness
+from facesearch.web.examples import shown, shown_text
+from facesearch.web.metrics import CONTENT_TYPE, Metrics
+from facesearch.web.schemas import Alive, Ready
+
+_READY = {"ok": 200, "stale": 200}
+
+router = APIRouter()
+
+
+@router.head("/healthz", include_in_schema=False)
+@router.get(
+    "/healthz", summary="Tell whether the process is alive", response_model=Alive, responses=shown("alive")
+)
+async def healthz() -> JSONResponse:
+    """Touches nothing else: whoever restarts processes asks here."""
+    return JSONResponse({"status": "ok"})
+
+
+@router.head("/readyz", include_in_schema=False)
+@router.get(
+    "/readyz",
+    summary="Tell whether requests can be worked on",
+    response_model=Ready,
+    responses=shown("ready") | shown("not_ready", 503, Ready),
+)
+async def readyz(request: Request) -> JSONResponse:
+    """Asks the database, the index, the encoder and the pool, each for two seconds at most.
+
+    `stale`: the database is away, and searches are answered from the copy. `failed` and `stopping` are 503.
+    """
+    api: API = request.app.state.api
+    readiness = await anyio.to_thread.run_sync(api.health.ready, limiter=request.app.state.probe_threads)
+    state = "stopping" if request.app.state.stopping else readiness.state
+    return JSONResponse(_ready(state, readiness), _READY.get(state, 503), {"Cache-Control": "no-store"})
+
+
+@router.get(
+    "/metrics",
+    summary="Tell what the service has done, for Prometheus",
+    response_class=Response,
+    responses=shown_text("text/plain", "facesearch_faces 1234.0\n"),
+)
+async def metrics(request: Request) -> Response:
+    """Counted by all server processes of the host since they began; gauges are of this moment."""
+    api: API = request.app.state.api
+    counted: Metrics = request.app.state.metrics
+
+    def work() -> bytes:
+        counted.note_pool_restarts(api.health.pool_restarts)
+        return counted.text(api.health.figures())
+
+    text = await anyio.to_thread.run_sync(work, limiter=request.app.state.probe_threads)
+    return Response(text, media_type=CONTENT_TYPE, headers={"Cache-Control": "no-store"})
+
+
+def _ready(state: str, readiness: Readiness) -> dict[str, Any]:
+    return {"status": state, "parts": [_part(part) for part in readiness.parts]}
+
+
+def _part(part: PartState) -> dict[str, Any]:
+    return {
+        "name": part.name,
+        "state": "ok" if part.error_code is None else "failed",
+        "ms": round(part.seconds * 1000, 2),
+        "error": part.error_code and {"code": part.error_code, "message": part.error},
+    }
