@@ -21,9 +21,9 @@ from facesearch.web.health_routes import router as health_router
 from facesearch.web.imports_routes import router as imports_router
 from facesearch.web.in_flight import InFlight, Places
 from facesearch.web.jobs_routes import router as jobs_router
+from facesearch.web.models_routes import router as models_router
 from facesearch.web.observed import Observed
 from facesearch.web.observing import counting_restarts, observing
-from facesearch.web.models_routes import router as models_router
 from facesearch.web.photos_routes import router as photos_router
 from facesearch.web.routes import router
 from facesearch.web.stopping import Stopping
@@ -66,7 +66,7 @@ def create_app(read_settings: Callable[[], Settings], build_api: Callable[[Setti
 
     # Its page of documentation loads nothing from other hosts.
     app = FastAPIOffline(title="facesearch", version=__version__, lifespan=lifespan, redoc_url=None)
-    for routes in (router, imports_router, jobs_router, health_router):
+    for routes in (router, photos_router, models_router, imports_router, jobs_router, health_router):
         app.include_router(routes)
 
     @app.get("/", include_in_schema=False)

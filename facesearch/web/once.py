@@ -9,6 +9,7 @@ from fastapi import Header, Request
 
 from facesearch.errors import InvalidParameter
 from facesearch.records import Once
+from facesearch.web.callers import caller_of
 
 HEADER = "Idempotency-Key"
 
@@ -40,5 +41,8 @@ def once(request: Request, key: str | None, file_name: str, file_sha256: str) ->
         raise InvalidParameter(f"{HEADER} is given more than once.")
     query = sorted(parse_qsl(request.url.query, keep_blank_values=True))
     asked = [request.method, request.url.path.rstrip("/"), query, file_name, file_sha256]
+    # The key of one client is not that of another. Without API keys there is only one; those have no space.
+    caller = caller_of(request)
+    own = key if caller.is_local else f"{caller.who} {key}"
     # ASCII alone: a query may hold what has no UTF-8.
-    return Once(key, hashlib.sha256(json.dumps(asked).encode("ascii")).hexdigest())
+    return Once(own, hashlib.sha256(json.dumps(asked).encode("ascii")).hexdigest())

@@ -19,7 +19,7 @@ from facesearch.errors import (
 )
 from facesearch.records import CANCELLED, FAILED, QUEUED, FileReport, ImportOptions
 from facesearch.web import create_app, work
-from tests.web.conftest import FakeAPI
+from tests.web.conftest import FakeAPI, local_client
 
 ZIP = {"file": ("folder/faces.zip", b"zip")}
 BULK, V1 = "/add_faces_in_bulk/", "/v1/imports"
@@ -157,7 +157,7 @@ def test_info_tells_the_version_and_every_limit(client: TestClient, settings: Se
 @pytest.mark.parametrize("skip", [False, True])
 def test_a_bulk_skips_what_is_stored_where_the_configuration_says_so(api: FakeAPI, skip: bool) -> None:
     settings = Settings(intake=IntakeSettings(old_routes_skip_duplicates=skip))
-    with TestClient(create_app(lambda: settings, lambda _: api)) as client:
+    with local_client(create_app(lambda: settings, lambda _: api)) as client:
         assert client.post(BULK, files=ZIP).status_code == 200
     assert api.fake_imports.started[0][2] == ImportOptions("largest", skip, waited_for=True)
 
@@ -231,7 +231,7 @@ def test_a_database_that_stays_away_is_503_and_the_job_is_named(
 def test_a_stop_ends_the_wait_and_the_job_goes_on(api: FakeAPI, settings: Settings) -> None:
     api.fake_imports.ends_as = QUEUED
     app = create_app(lambda: settings, lambda _: api)
-    with TestClient(app) as client:
+    with local_client(app) as client:
         wait = api.fake_imports.wait
 
         def wait_and_stop(job_id: str, limit_s: float) -> Any:

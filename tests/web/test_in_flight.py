@@ -6,13 +6,12 @@ from typing import Any
 
 import anyio
 import pytest
-from starlette.testclient import TestClient
 
 from facesearch.config import ServerSettings, Settings
 from facesearch.records import AddedFace
 from facesearch.web import create_app, in_flight
 from facesearch.web.in_flight import InFlight, Places
-from tests.web.conftest import FakeAPI
+from tests.web.conftest import FakeAPI, local_client
 
 PHOTO = {"file": ("a.jpg", b"photo")}
 
@@ -30,7 +29,7 @@ def test_as_many_requests_as_may_are_at_work_and_the_next_is_told_so(
         return add_face(*arguments)
 
     monkeypatch.setattr(api, "add_face", slowly)
-    with TestClient(create_app(lambda: settings, lambda _: api)) as client, ThreadPoolExecutor(2) as pool:
+    with local_client(create_app(lambda: settings, lambda _: api)) as client, ThreadPoolExecutor(2) as pool:
         try:
             slow = [pool.submit(client.post, "/add_face/", files=PHOTO) for _ in range(2)]
             assert all(begun.acquire(timeout=20) for _ in slow)

@@ -64,7 +64,7 @@ class Service:
     def connect(self, head: str, body: bytes) -> socket.socket:
         """Send a request without its end."""
         connection = socket.create_connection(("127.0.0.1", self.port), timeout=LIMIT_S)
-        connection.sendall(f"{head}\r\nhost: x\r\n".encode() + body)
+        connection.sendall(f"{head}\r\nhost: 127.0.0.1\r\n".encode() + body)
         return connection
 
 

@@ -1,0 +1,148 @@
+"""Who may do what: asked before anything else of a request is looked at."""
+
+import anyio
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from facesearch.errors import CollectionNotAllowed, FacesearchError, KeyMissing, ScopeNotAllowed
+from facesearch.interfaces import API
+from facesearch.records import DEFAULT_COLLECTION, LOCAL, SCOPES, Caller, Deed
+from facesearch.web.callers import CALLER, IDS
+from facesearch.web.envelope import HTTP_SENTENCES, answer_to, failed
+from facesearch.web.key_form import FORM_PATH, key_in_form
+from facesearch.web.key_headers import key_of
+from facesearch.web.local import check_local
+from facesearch.web.observed import route_of
+
+HEALTH = frozenset({"/healthz", "/readyz"})
+
+READ, WRITE = "read", "write"
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+# They take a photo or a form, and change nothing.
+_READING_POSTS = frozenset({"/search_faces", FORM_PATH, "/v1/detect", "/v1/compare"})
+
+
+class Gate:
+    """ASGI middleware: lets those pass who may do what they ask for, before the body is read.
+
+    While no key was ever made, that is programs on this computer; then whoever has a key with the scope. What
+    is not known to be harmless needs `write`, and leaves an entry in the audit log before it is answered.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})  # the service has none
+            return
+        if scope["type"] != "http" or route_path(scope) in HEALTH:
+            await self._app(scope, receive, send)
+            return
+        try:
+            caller, receive = await _admitted(scope, receive)
+        except FacesearchError as error:
+            await answer_to(error, scope["path"])(scope, receive, send)
+            return
+        except TimeoutError:
+            await failed(408, "http_408", HTTP_SENTENCES[408], scope["path"])(scope, receive, send)
+            return
+        scope[CALLER] = caller
+        needed = needed_scope(scope["method"], route_path(scope))
+        entry = _Entry(scope, caller) if needed == WRITE else None
+        try:
+            check_scope(caller, needed)
+        except FacesearchError as error:
+            answer = answer_to(error, scope["path"])
+            if entry is not None:
+                await entry.write(answer.status_code)
+            await answer(scope, receive, send)
+            return
+        if entry is None:
+            await self._app(scope, receive, send)
+        else:
+            await entry.write_around(self._app, receive, send)
+
+
+def route_path(scope: Scope) -> str:
+    """The path as the routes are looked up by it: below where the service was mounted."""
+    path, root = str(scope["path"]), str(scope.get("root_path", ""))
+    return path.removeprefix(root) if root and path.startswith(f"{root}/") else path
+
+
+def needed_scope(method: str, path: str) -> str:
+    """Which scope a request needs: whatever is not known to change nothing needs `write`."""
+    if method in _SAFE or (method == "POST" and path.rstrip("/") in _READING_POSTS):
+        return READ
+    return WRITE
+
+
+def check_scope(caller: Caller, needed: str) -> None:
+    """Let a caller pass whose key has the scope, for the collection that all faces are in.
+
+    Raises:
+        ScopeNotAllowed, CollectionNotAllowed: it may not.
+    """
+    if SCOPES.index(caller.scope) < SCOPES.index(needed):
+        raise ScopeNotAllowed(f"This needs a key of scope {needed}; the key's scope is {caller.scope}.")
+    if caller.collection != DEFAULT_COLLECTION:
+        raise CollectionNotAllowed(f"The key belongs to the collection {caller.collection}.")
+
+
+async def _admitted(scope: Scope, receive: Receive) -> tuple[Caller, Receive]:
+    """Find out who sends a request; the one form that may hold a key is read for it, and given again."""
+    key = key_of(scope["headers"])
+    try:
+        caller = await _asked(scope, key)
+    except KeyMissing:
+        if scope["method"] != "POST" or route_path(scope).rstrip("/") != FORM_PATH:
+            raise
+        forms = scope["app"].state.forms
+        forms.refuse_if_full()
+        with forms:
+            key, receive = await key_in_form(scope, receive)
+        if key is None:
+            raise
+        caller = await _asked(scope, key)
+    if caller is None:
+        check_local(scope)
+        return LOCAL, receive
+    return caller, receive
+
+
+async def _asked(scope: Scope, key: str | None) -> Caller | None:
+    state = scope["app"].state
+    api: API = state.api
+    return await anyio.to_thread.run_sync(api.access.admit, key, limiter=state.access_threads)
+
+
+class _Entry:
+    """What the audit log will hold of one request. Belongs to the request's task."""
+
+    def __init__(self, scope: Scope, caller: Caller) -> None:
+        self._scope = scope
+        self._caller = caller
+        self._is_written = False
+
+    async def write_around(self, app: ASGIApp, receive: Receive, send: Send) -> None:
+        """Have the request worked on, and write before its answer leaves, or at its end where it has none."""
+
+        async def told(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                await self.write(message["status"])
+            await send(message)
+
+        try:
+            await app(self._scope, receive, told)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self.write(None)
+
+    async def write(self, status: int | None) -> None:
+        if self._is_written:
+            return
+        self._is_written = True
+        scope, state = self._scope, self._scope["app"].state
+        ids = scope.get(IDS, ())
+        what = f"{scope['method']} {route_of(scope)}"
+        deed = Deed(self._caller.who, self._caller.name, what, tuple(ids), status)
+        await anyio.to_thread.run_sync(state.api.access.record, deed, limiter=state.access_threads)
