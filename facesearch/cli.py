@@ -8,10 +8,15 @@ from typing import Any
 import click
 
 from facesearch import __version__
+from facesearch.bench_command import bench
 from facesearch.config import load_settings
+from facesearch.doctor_command import doctor
 from facesearch.errors import FacesearchError
 from facesearch.import_command import import_gallery
+from facesearch.jobs_command import jobs
+from facesearch.migrate_command import migrate
 from facesearch.models_command import models
+from facesearch.search_command import search
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
@@ -49,5 +54,5 @@ def serve(host: str | None, port: int | None, workers: int | None) -> None:
     os.execv(command[0], command)  # noqa: S606 - every word of it is ours
 
 
-main.add_command(import_gallery)
-main.add_command(models)
+for command in (bench, doctor, import_gallery, jobs, migrate, models, search):
+    main.add_command(command)

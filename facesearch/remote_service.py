@@ -114,7 +114,7 @@ class RemoteService:
         """
         file = cast(BinaryIO, _Upload(archive, on_sent))
         query = {"faces": options.faces, "duplicates": "skip" if options.skip_duplicates else "store"}
-        label = name.encode("utf-8", "replace").decode()
+        label = _label(name)
 
         def send() -> httpx2.Response:
             return self._client.post(
@@ -155,6 +155,32 @@ class RemoteService:
             FacesearchError: it goes on, or was over before.
         """
         self._ask(lambda: self._client.delete(f"v1/jobs/{job_id}", timeout=_GOODBYE), waits=False)
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str | int | float] | None = None,
+        photos: Mapping[str, tuple[str, bytes]] | None = None,
+    ) -> dict[str, Any]:
+        """Return the JSON object that the service answers with; one that is busy is not waited for.
+
+        Args:
+            path: without a slash before it.
+            photos: the name and the bytes of a file for each field of a form.
+
+        Raises:
+            FacesearchError: the service's own sentence, or one about whoever answered in its place.
+        """
+        named = {field: (_label(name), data) for field, (name, data) in (photos or {}).items()}
+        answer = self._ask(
+            lambda: self._client.request(method, path, params=query, files=named or None), waits=False
+        )
+        with _understood(self.name):
+            said = answer.json()
+            if not isinstance(said, dict):
+                raise ValueError
+            return said
 
     def close(self) -> None:
         """Close the connection."""
@@ -241,6 +267,10 @@ def _understood(name: str) -> Iterator[None]:
         raise Unavailable(
             f"What {name} answers is not understood: is it a facesearch of this version?"
         ) from None
+
+
+def _label(name: str) -> str:
+    return name.encode("utf-8", "replace").decode()
 
 
 def _retry_after(response: httpx2.Response) -> float:

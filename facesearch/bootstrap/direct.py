@@ -12,7 +12,7 @@ from facesearch.databases.factory import SQLITE_FILE
 from facesearch.databases.tables import SCHEMA_VERSION
 from facesearch.errors import NotAllowed
 from facesearch.interfaces import API, JobStore
-from facesearch.records import AutoTolerance, FileReport, Job
+from facesearch.records import AutoTolerance, FileReport
 from facesearch.service.waiting_room import WaitingRoom
 from facesearch.web import answers
 
@@ -45,65 +45,59 @@ def search_photo(
 
 
 class StoredJobs:
-    """Jobs as the database knows them, in the shapes of /v1/jobs. Lives for one command."""
+    """Jobs as the database knows them, in the shapes of /v1/jobs. Lives for one command.
 
-    def __init__(self, store: JobStore) -> None:
-        self._store = store
+    All but `cancel` only read. Every method raises DatabaseUnavailable or Conflict where there is no database
+    yet, or its tables are not of this version.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
 
     def jobs(self, limit: int) -> list[dict[str, Any]]:
         """Return jobs, the newest first."""
-        return [answers.job(job) for job in self._store.jobs(limit).items]
+        with self._reading() as store:
+            return [answers.job(job) for job in store.jobs(limit).items]
 
     def job(self, job_id: str) -> dict[str, Any]:
-        """Return a job.
-
-        Raises:
-            JobNotFound: there is none of this id.
-        """
-        return answers.job(self._store.get(job_id))
+        """Return a job, or raise JobNotFound."""
+        with self._reading() as store:
+            return answers.job(store.get(job_id))
 
     def files(self, job_id: str) -> Iterator[FileReport]:
-        """Yield what became of each file of a job.
-
-        Raises:
-            JobNotFound: there is none of this id.
-        """
-        page = self._store.files(job_id, _REPORTS_A_PAGE)
-        yield from page.items
-        while page.next is not None:
-            page = self._store.files(job_id, _REPORTS_A_PAGE, page.next)
+        """Yield what became of each file of a job, or raise JobNotFound."""
+        with self._reading() as store:
+            page = store.files(job_id, _REPORTS_A_PAGE)
             yield from page.items
+            while page.next is not None:
+                page = store.files(job_id, _REPORTS_A_PAGE, page.next)
+                yield from page.items
 
+    def cancel(self, job_id: str) -> dict[str, Any]:
+        """Cancel a job, or raise JobNotFound or JobOver; a service that works on it stops within seconds."""
+        self.job(job_id)  # before the database is opened for writing: its tables may not be migrated
+        with closing(open_image_database(self._settings)) as database:
+            cancelled = open_job_store(database).cancel(job_id)
+        WaitingRoom(self._settings.data_dir / IMPORTS).forget(job_id)
+        return answers.job(cancelled)
 
-@contextmanager
-def open_jobs(settings: Settings) -> Iterator[StoredJobs]:
-    """The jobs of the database, which is only read."""
-    with closing(open_image_database(settings, read_only=True)) as database:
-        yield StoredJobs(open_job_store(database))
-
-
-def cancel_job(settings: Settings, job_id: str) -> dict[str, Any]:
-    """Cancel a job; a service that works on it stops within seconds.
-
-    Raises:
-        JobNotFound, JobOver
-        DatabaseUnavailable, Conflict: there is no database yet, or its tables are not of this version.
-    """
-    with open_jobs(settings) as jobs:  # before the database is opened for writing: it may not be migrated
-        jobs.job(job_id)
-    with closing(open_image_database(settings)) as database:
-        cancelled: Job = open_job_store(database).cancel(job_id)
-    WaitingRoom(settings.data_dir / IMPORTS).forget(job_id)
-    return answers.job(cancelled)
+    @contextmanager
+    def _reading(self) -> Iterator[JobStore]:
+        with closing(open_image_database(self._settings, read_only=True)) as database:
+            yield open_job_store(database)
 
 
 def tables_version(settings: Settings) -> tuple[str | None, str]:
-    """Return the version of the tables, None where there are none, and the one that this program needs."""
+    """Return the version of the tables, None where there are none, and the one that this program needs.
+
+    Raises:
+        ForeignTable, Conflict: they are another program's, or a newer version's.
+    """
     embedded = settings.database.engine == "sqlite"
     if embedded and not (settings.data_dir / SQLITE_FILE).exists():
         return None, SCHEMA_VERSION
     with closing(open_image_database(settings, read_only=True)) as database:
-        return cast(SQLImageDatabase, database).version(), SCHEMA_VERSION
+        return cast(SQLImageDatabase, database).checked_version(), SCHEMA_VERSION
 
 
 def migrate_tables(settings: Settings) -> None:

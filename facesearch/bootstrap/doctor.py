@@ -163,7 +163,9 @@ def _index(settings: Settings, state: DatabaseState | None) -> Iterator[Finding]
     index = ExactIndex(settings.data_dir / INDEX, *arguments)
     faces = state.faces if state else 0
     with closing(index):
-        yield inspect_index(index, state and state.database_id, state.newest_change if state else None, faces)
+        yield inspect_index(
+            index, state.database_id if state else None, state.newest_change if state else None, faces
+        )
         faces = faces or index.count()
     yield host_checks.check_memory(settings, index_bytes(encoder.dimension, faces, FIT_FROM), faces)
 

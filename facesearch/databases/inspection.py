@@ -9,7 +9,6 @@ from pathlib import Path
 from sqlalchemy import Connection, inspect, text
 
 from facesearch.config import Settings
-from facesearch.databases import migrate
 from facesearch.databases.prepared import PreparedDatabase
 from facesearch.databases.statements import MAX_BYTES_A_STATEMENT
 from facesearch.databases.tables import FACES, MODELS, SCHEMA_VERSION, STATE
@@ -47,8 +46,7 @@ def state_of(database: PreparedDatabase) -> DatabaseState:
         DatabaseUnavailable: it cannot be reached.
         ForeignTable, Conflict: it is another program's, or a newer version's.
     """
-    version = database.look(migrate.stored_version)
-    database.look(lambda connection: migrate.check(connection, version))
+    version = database.checked_version()
     ahead = database.look(_clock_ahead)
     if version != SCHEMA_VERSION:
         return DatabaseState(version, clock_ahead_s=ahead)

@@ -40,9 +40,7 @@ class PreparedDatabase(SQLDatabase):
         """
         # Not guarded against other threads: the database's lock lets one through, and a mutex here
         # would make them wait one after the other for a server that does not answer.
-        with self._reading() as connection:
-            version = migrate.stored_version(connection)
-            migrate.check(connection, version)
+        version = self.checked_version()
         if version != SCHEMA_VERSION:
             if self._read_only:
                 raise Conflict(_not_ready(version))
@@ -54,9 +52,16 @@ class PreparedDatabase(SQLDatabase):
         self._tables.clear()
         self._is_prepared = True
 
-    def version(self) -> str | None:
-        """The version of the tables: None where there are none, "" where making them broke off."""
-        return self.look(migrate.stored_version)
+    def checked_version(self) -> str | None:
+        """The version of the tables: None where there are none, "" where making them broke off.
+
+        Raises:
+            ForeignTable, Conflict: as `prepare`; nothing is changed.
+        """
+        with self._reading() as connection:
+            version = migrate.stored_version(connection)
+            migrate.check(connection, version)
+        return version
 
     def look(self, question: Callable[[Connection], T]) -> T:
         """Return what a question reads on a connection, from tables of whatever version."""
