@@ -10,6 +10,8 @@ from facesearch.config import LimitSettings
 from facesearch.web.stopping import Stopping
 
 ZIP_PATHS = ("/add_faces_in_bulk", "/v1/imports")
+# With two photos in one body; that each is within its limit is seen once they are apart.
+PAIR_PATHS = ("/v1/compare",)
 
 # Boundaries, part headers and small form fields around the file.
 _FRAMING_BYTES = 64 * 1024
@@ -39,19 +41,23 @@ class BodyLimit:
             await self._app(scope, receive, send)
             return
         limits: LimitSettings = scope["app"].state.limits
-        is_zip = scope["path"].rstrip("/") in ZIP_PATHS
-        file_bytes = limits.zip_bytes if is_zip else limits.photo_bytes
-        body = _BoundedBody(receive, file_bytes, _declared_length(scope), scope["app"].state.stopping)
+        path = scope["path"].rstrip("/")
+        file_bytes = limits.zip_bytes if path in ZIP_PATHS else limits.photo_bytes
+        files = 2 if path in PAIR_PATHS else 1
+        body = _BoundedBody(receive, file_bytes, files, _declared_length(scope), scope["app"].state.stopping)
         await self._app(scope, body.receive, send)
 
 
 class _BoundedBody:
     """One request's body. Belongs to the request's task."""
 
-    def __init__(self, receive: Receive, file_bytes: int, declared: int, stopping: Stopping) -> None:
+    def __init__(
+        self, receive: Receive, file_bytes: int, files: int, declared: int, stopping: Stopping
+    ) -> None:
         self._receive = receive
         self._file_bytes = file_bytes
-        self._most = file_bytes + _FRAMING_BYTES
+        self._files = files
+        self._most = files * file_bytes + _FRAMING_BYTES
         self._declared = declared
         self._stopping = stopping
         self._received = 0
@@ -89,7 +95,8 @@ class _BoundedBody:
     async def _refuse(self) -> None:
         if not self._complete:
             await self._drain()
-        raise HTTPException(413, f"The file is over the limit of {self._file_bytes} bytes.")
+        what = "The file is" if self._files == 1 else "A file is"
+        raise HTTPException(413, f"{what} over the limit of {self._file_bytes} bytes.")
 
     async def _drain(self) -> None:
         unused = 0

@@ -18,7 +18,7 @@ HEALTH = frozenset({"/healthz", "/readyz"})
 READ, WRITE = "read", "write"
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 # They take a photo or a form, and change nothing.
-_READING_POSTS = frozenset({"/search_faces", FORM_PATH, "/v1/detect", "/v1/compare"})
+_READING_POSTS = frozenset({"/search_faces", FORM_PATH, "/v1/detect", "/v1/compare", "/v1/search"})
 
 
 class Gate:
