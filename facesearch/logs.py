@@ -26,7 +26,7 @@ class TextLines(logging.Formatter):
         request = _request_id()
         place = f"{record.process} {request}" if request else str(record.process)
         line = f"{when}Z {record.levelname.lower()} [{place}] {record.name}: {_message(record)}"
-        return line.replace("\r", "\\r").replace("\n", "\\n")
+        return line if line.isprintable() else "".join(map(_printable, line))
 
 
 class JsonLines(logging.Formatter):
@@ -92,6 +92,10 @@ class LogSetup:
 def _request_id() -> str | None:
     note = current()
     return note.request_id if note is not None else None
+
+
+def _printable(character: str) -> str:
+    return character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
 
 
 def _message(record: logging.LogRecord) -> str:

@@ -44,6 +44,19 @@ class FaceIndexContract(ABC):
         assert index.search(draw(2, 1), 5, 2.0) == [[], []]
         assert index.count() == 0
 
+    def test_the_extent_is_that_of_the_copy_and_not_of_the_database(
+        self, index: FaceIndex, history: FaceHistory
+    ) -> None:
+        assert index.extent() == (0, 0)
+        history.add(draw(3, 1))
+        index.catch_up(history)
+        level = history.newest_change()
+        assert index.extent() == (level, 3)
+        history.add(draw(2, 2))
+        assert index.extent() == (level, 3)
+        index.catch_up(history)
+        assert index.extent() == (history.newest_change(), 5)
+
     def test_no_probes_get_no_answers(self, index: FaceIndex, history: FaceHistory) -> None:
         history.add(draw(3, 1))
         index.catch_up(history)

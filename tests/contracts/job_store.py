@@ -105,6 +105,19 @@ class JobStoreContract(JobRacesContract, JobReportsContract, FirstAnswersContrac
         jobs.claim("a", OWNER, LEASE_S, 1)
         assert jobs.queued("a") == 1
 
+    def test_those_that_run_are_counted_by_place_also_once_their_lease_has_ended(
+        self, jobs: JobStore, clock: Clock
+    ) -> None:
+        for place in ("a", "a", "b"):
+            jobs.add(new_job(place=place))
+        assert [jobs.running(place) for place in ("a", "b")] == [0, 0]
+        job = jobs.claim("a", OWNER, LEASE_S, 1)
+        assert job is not None
+        clock.go_on(seconds=2 * LEASE_S)
+        assert [jobs.running(place) for place in ("a", "b")] == [1, 0]
+        jobs.finish(job.id, OWNER, DONE)
+        assert jobs.running("a") == 0
+
     def test_a_job_goes_to_one_owner_of_its_place(self, jobs: JobStore, clock: Clock) -> None:
         added = jobs.add(new_job())
         clock.go_on(seconds=2)

@@ -35,6 +35,10 @@ class WorkerPoolContract(ABC):
         items = [(0.05, 0), (0.0, 1), (0.03, 2), (0.0, 3), (0.0, 4), (0.02, 5), (0.0, 6)]
         assert [o.unwrap() for o in pool.map(tasks.sleep_then_echo, items)] == list(range(7))
 
+    def test_work_that_goes_well_replaces_no_process(self, pool: WorkerPool) -> None:
+        assert len(list(pool.map(tasks.double, range(5)))) == 5
+        assert pool.restarts == 0
+
     def test_no_items_give_no_outcomes(self, pool: WorkerPool) -> None:
         assert list(pool.map(tasks.double, [])) == []
 

@@ -48,6 +48,7 @@ def test_an_idle_child_that_is_killed_costs_nothing(
         assert works(pool)
         wait_until(lambda dead=old: not set(dead) & set(marked.children()))  # type: ignore[misc]
         assert f"worker process {old[0]} died (SIGKILL)" in caplog.text
+    assert pool.restarts == 3
 
 
 def test_children_and_supervisors_that_are_killed_at_random_cost_no_item(
