@@ -9,11 +9,13 @@ import click
 
 from facesearch import __version__
 from facesearch.bench_command import bench
+from facesearch.compare_command import compare
 from facesearch.config import load_settings
 from facesearch.doctor_command import doctor
 from facesearch.errors import FacesearchError
 from facesearch.import_command import import_gallery
 from facesearch.jobs_command import jobs
+from facesearch.keys_command import keys
 from facesearch.migrate_command import migrate
 from facesearch.models_command import models
 from facesearch.search_command import search
@@ -54,5 +56,5 @@ def serve(host: str | None, port: int | None, workers: int | None) -> None:
     os.execv(command[0], command)  # noqa: S606 - every word of it is ours
 
 
-for command in (bench, doctor, import_gallery, jobs, migrate, models, search):
+for command in (bench, compare, doctor, import_gallery, jobs, keys, migrate, models, search):
     main.add_command(command)

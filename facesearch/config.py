@@ -19,6 +19,7 @@ from facesearch.errors import InvalidConfig
 
 PREFIX = "FACESEARCH_"
 CONFIG_VARIABLE = "FACESEARCH_CONFIG"
+KEY_VARIABLE = "FACESEARCH_API_KEY"  # of clients, no setting
 DEFAULT_FILE = Path(__file__).resolve().parent.parent / "config.json"
 
 
@@ -139,7 +140,8 @@ class AccessSettings(_Section):
     """What counts for keys, and the log of what was changed.
 
     Each key may make `requests_per_minute` on one host (null: any number), `burst` of them at once. While the
-    database is away, keys go on for `keys_trusted_s`. A log of `audit_bytes` is put aside, `audit_files` are kept.
+    database is away, keys go on for `keys_trusted_s`. A log of `audit_bytes` is put aside; `audit_files` are
+    kept.
     """
 
     requests_per_minute: Annotated[float, Field(gt=0, le=6_000_000)] | None = None
@@ -210,7 +212,7 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     file = _file(variables)
     values = _read_file(file)
     for name, text in variables.items():
-        if name.startswith(PREFIX) and name != CONFIG_VARIABLE:
+        if _is_setting(name):
             _override(values, name, text)
     try:
         settings = Settings.model_validate(values)
@@ -255,8 +257,12 @@ def change_settings(
 def where_from(environment: Mapping[str, str] | None = None) -> tuple[Path, list[str]]:
     """Return the config file, whether it is there or not, and the variables that override it."""
     variables = os.environ if environment is None else environment
-    overriding = sorted(name for name in variables if name.startswith(PREFIX) and name != CONFIG_VARIABLE)
+    overriding = sorted(name for name in variables if _is_setting(name))
     return _file(variables), overriding
+
+
+def _is_setting(variable: str) -> bool:
+    return variable.startswith(PREFIX) and variable not in (CONFIG_VARIABLE, KEY_VARIABLE)
 
 
 def _file(variables: Mapping[str, str]) -> Path:

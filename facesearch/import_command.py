@@ -25,6 +25,7 @@ _FOR_PHOTOS = {
     "faces": "--faces",
     "duplicates": "--duplicates",
     "url": "--url",
+    "key": "--key",
     "report": "--report",
     "as_json": "--json",
 }
@@ -55,6 +56,7 @@ _STORES_AGAIN = "What is stored stays. To go on without storing it again, leave 
 @click.option(
     "--url", metavar="URL", help="A running service to import into.  [default: the database itself]"
 )
+@click.option("--key", metavar="KEY", help="The key that the service wants.  [default: FACESEARCH_API_KEY]")
 @click.option(
     "--report",
     metavar="FILE.csv",
@@ -76,6 +78,7 @@ def import_gallery(
     faces: str,
     duplicates: str,
     url: str | None,
+    key: str | None,
     report: Path | None,
     as_json: bool,
     names_file: Path | None,
@@ -102,7 +105,9 @@ def import_gallery(
             f"{source.name} is no folder, no zip of photos, and no .npy, .npz or pickle file of encodings."
         )
     options = ImportOptions(faces, skip_duplicates=duplicates == "skip")
-    _import_photos(source, options, url, report, as_json)
+    if key is not None and url is None:
+        raise click.UsageError("--key goes with --url.")
+    _import_photos(source, options, url, key, report, as_json)
 
 
 def _import_encodings(file: Path, names_file: Path | None, allow_pickle: bool) -> None:
@@ -114,7 +119,12 @@ def _import_encodings(file: Path, names_file: Path | None, allow_pickle: bool) -
 
 
 def _import_photos(
-    source: Path, options: ImportOptions, url: str | None, report: Path | None, as_json: bool
+    source: Path,
+    options: ImportOptions,
+    url: str | None,
+    key: str | None,
+    report: Path | None,
+    as_json: bool,
 ) -> None:
     from facesearch.import_bar import ImportBar  # noqa: PLC0415
 
@@ -126,7 +136,7 @@ def _import_photos(
             if url is None:
                 imported = _import_directly(source, options, bar)
             else:
-                imported = stack.enter_context(_import_remotely(source, options, url, bar))
+                imported = stack.enter_context(_import_remotely(source, options, url, key, bar))
             summary = Summary(
                 source.resolve().name or str(source), imported, time.monotonic() - started, report
             )
@@ -155,13 +165,15 @@ def _import_directly(source: Path, options: ImportOptions, bar: "ImportBar") -> 
 
 
 @contextmanager
-def _import_remotely(source: Path, options: ImportOptions, url: str, bar: "ImportBar") -> Iterator[Imported]:
+def _import_remotely(
+    source: Path, options: ImportOptions, url: str, key: str | None, bar: "ImportBar"
+) -> Iterator[Imported]:
     """Import into a service, and stay connected to it while the reports are read."""
     from facesearch.bootstrap import Part, folder_to_send  # noqa: PLC0415
     from facesearch.remote_import import RemoteImport  # noqa: PLC0415
     from facesearch.remote_service import RemoteService  # noqa: PLC0415
 
-    with closing(RemoteService(url, bar.waiting)) as service:
+    with closing(RemoteService(url, bar.waiting, key=key)) as service:
         limits = service.limits()
         if not source.is_dir():
             with source.open("rb") as archive:

@@ -184,7 +184,7 @@ class DatabaseCRUD(ABC):
         limit: int | None = None,
         descending: bool = False,
     ) -> list[dict[str, Any]]:
-        """Return matching rows as dictionaries of the wanted columns (all by default), in a column's order."""
+        """Return matching rows as dictionaries of the wanted columns (all by default), in one's order."""
 
     @abstractmethod
     def update(self, table: str, values: Mapping[str, Any], where: Mapping[str, Any]) -> int:

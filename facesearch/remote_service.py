@@ -1,5 +1,6 @@
 """A running service over HTTP, as an import on the command line needs it."""
 
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from typing import Any, BinaryIO, cast
 
 import httpx2
 
+from facesearch.config import KEY_VARIABLE
 from facesearch.errors import FacesearchError, Invalid, NotFound, Unavailable
 from facesearch.records import (
     CANCELLED,
@@ -67,10 +69,15 @@ class RemoteService:
     Args:
         url: where the service is.
         on_wait: called with the reason, before a pause.
+        key: what the service knows this client by; by default what FACESEARCH_API_KEY holds.
     """
 
     def __init__(
-        self, url: str, on_wait: Callable[[str], None] = lambda _: None, patience_s: float = PATIENCE_S
+        self,
+        url: str,
+        on_wait: Callable[[str], None] = lambda _: None,
+        patience_s: float = PATIENCE_S,
+        key: str | None = None,
     ) -> None:
         try:
             address = httpx2.URL(url)
@@ -79,7 +86,12 @@ class RemoteService:
         if address.scheme not in ("http", "https") or not address.host:
             raise Invalid("--url takes the address of a service, such as http://127.0.0.1:8000")
         self.name = str(address.copy_with(userinfo=b"")).rstrip("/")
-        self._client = httpx2.Client(base_url=address, timeout=_TIMEOUT)
+        key = (os.environ.get(KEY_VARIABLE, "") if key is None else key).strip()
+        if not (key.isascii() and key.isprintable()):
+            raise Invalid("The service's key has characters that no key has.")
+        self._has_key = bool(key)
+        headers = {"X-API-Key": key} if key else {}
+        self._client = httpx2.Client(base_url=address, timeout=_TIMEOUT, headers=headers)
         self._on_wait = on_wait
         self._patience_s = patience_s
 
@@ -228,6 +240,8 @@ class RemoteService:
             message = f"The service is at another address: {response.headers.get('Location', '')}"
         if not isinstance(message, str) or not message:
             message = f"The service at {self.name} answered {status} {response.reason_phrase}."
+        if status == 401 and not self._has_key:
+            message += f" Give it with --key or {KEY_VARIABLE}."
         return {404: NotFound, 429: Unavailable}.get(status, Invalid if status < 500 else Unavailable)(
             message
         )

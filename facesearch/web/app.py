@@ -21,6 +21,7 @@ from facesearch.web.health_routes import router as health_router
 from facesearch.web.imports_routes import router as imports_router
 from facesearch.web.in_flight import InFlight, Places
 from facesearch.web.jobs_routes import router as jobs_router
+from facesearch.web.key_headers import KEY_SCHEMES
 from facesearch.web.models_routes import router as models_router
 from facesearch.web.observed import Observed
 from facesearch.web.observing import counting_restarts, observing
@@ -66,8 +67,9 @@ def create_app(read_settings: Callable[[], Settings], build_api: Callable[[Setti
 
     # Its page of documentation loads nothing from other hosts.
     app = FastAPIOffline(title="facesearch", version=__version__, lifespan=lifespan, redoc_url=None)
-    for routes in (router, photos_router, models_router, imports_router, jobs_router, health_router):
-        app.include_router(routes)
+    for routes in (router, photos_router, models_router, imports_router, jobs_router):
+        app.include_router(routes, dependencies=KEY_SCHEMES)
+    app.include_router(health_router)
 
     @app.get("/", include_in_schema=False)
     async def home() -> RedirectResponse:

@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse, Response
 from facesearch.interfaces import API
 from facesearch.records import PartState, Readiness
 from facesearch.web.examples import shown, shown_text
+from facesearch.web.key_headers import KEY_SCHEMES
 from facesearch.web.metrics import CONTENT_TYPE, Metrics
 from facesearch.web.schemas import Alive, Ready
 
@@ -46,6 +47,7 @@ async def readyz(request: Request) -> JSONResponse:
 
 @router.get(
     "/metrics",
+    dependencies=KEY_SCHEMES,
     summary="Tell what the service has done, for Prometheus",
     response_class=Response,
     responses=shown_text("text/plain", "facesearch_faces 1234.0\n"),

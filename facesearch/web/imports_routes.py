@@ -88,7 +88,7 @@ async def started(request: Request, key: str | None, options: ImportOptions) -> 
         name = _label(upload.file_name)
         # Making a large file safe takes seconds, which nobody else's request shall wait for.
         start = partial(state.api.imports.start, upload.file, name, options, repeatable)
-        job = await anyio.to_thread.run_sync(start, limiter=state.disk_threads)
+        job: Job = await anyio.to_thread.run_sync(start, limiter=state.disk_threads)
         touched(request, job.id)
         return job
 

@@ -3,6 +3,15 @@
 import re
 from collections.abc import Iterable
 
+from fastapi import Security
+from fastapi.security import APIKeyHeader, HTTPBearer
+
+# For the OpenAPI document alone: the gate has let the request pass by then.
+KEY_SCHEMES = [
+    Security(APIKeyHeader(name="X-API-Key", scheme_name="X-API-Key", auto_error=False)),
+    Security(HTTPBearer(scheme_name="Bearer", auto_error=False)),
+]
+
 _BEARER = re.compile(rb"bearer(?: +(.*))?", re.IGNORECASE | re.DOTALL)
 
 

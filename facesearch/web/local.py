@@ -60,7 +60,7 @@ def _is_local_peer(scope: Scope) -> bool:
     if not client or not client[0]:
         # A peer may also be missing because it has gone; the server's own end tells a unix socket.
         server: Sequence[object] | None = scope.get("server")
-        return bool(server) and str(server[0]).startswith("/") and server[1] is None
+        return server is not None and str(server[0]).startswith("/") and server[1] is None
     return _is_loopback(str(client[0]))
 
 

@@ -10,7 +10,7 @@ from facesearch.errors import FaceNotFound, FacesearchError, Invalid, NotFound, 
 ALL = [
     error for _, error in inspect.getmembers(errors, inspect.isclass) if issubclass(error, FacesearchError)
 ]
-FAMILIES = {"Invalid", "NotAllowed", "NotFound", "Conflict", "Unavailable"}
+FAMILIES = {"Invalid", "NotAllowed", "NotAuthenticated", "NotFound", "Conflict", "Unavailable"}
 
 
 def test_the_drawn_tree_is_the_tree() -> None:
@@ -25,7 +25,7 @@ def test_the_drawn_tree_is_the_tree() -> None:
     assert drawn == {error.__name__: error.__bases__[0].__name__ for error in ALL}
 
 
-def test_there_are_five_families() -> None:
+def test_there_are_six_families() -> None:
     assert {error.__name__ for error in ALL if error.__bases__ == (FacesearchError,)} == FAMILIES
 
 
