@@ -31,7 +31,7 @@ _NOTE = (
 @click.option(
     "--photos",
     type=click.IntRange(1, 100_000),
-    default=96,
+    default=64,
     show_default=True,
     help="How many photos the processes of the pool encode.",
 )
@@ -57,8 +57,12 @@ def bench(faces: int, photos: int, as_json: bool) -> None:
         known = None if figure.value is None else round(figure.value, 3)
         figures[figure.name] = {"value": known, "unit": figure.unit, "note": figure.note}
         if not as_json:
-            amount = "-" if figure.value is None else f"{figure.value:,.1f} {figure.unit}"
+            amount = _amount(figure.value, figure.unit)
             label = f"  {_LABELS.get(figure.name, figure.name):<{_INDENT - 2}}"
             click.echo(paragraph(label + click.style(f"{amount:>15}", bold=True), figure.note, _INDENT + 17))
     if as_json:
         click.echo(json.dumps({"note": _NOTE, "machine": machine, "figures": figures}, indent=2))
+
+
+def _amount(value: float | None, unit: str) -> str:
+    return "-" if value is None else f"{value:,.{0 if value >= 100 else 1 if value >= 10 else 2}f} {unit}"

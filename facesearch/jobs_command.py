@@ -16,13 +16,13 @@ from facesearch.config import load_settings
 from facesearch.errors import Unavailable
 from facesearch.import_report import ReportFile, described
 from facesearch.records import FileReport
+from facesearch.remote_options import check_key, service_at, service_options
 from facesearch.remote_service import RemoteService
 from facesearch.terminal import paragraph, table
 
 _INDENT = 12
 _COLOURS = {"done": "green", "failed": "red", "cancelled": "yellow"}
 
-from_url = click.option("--url", metavar="URL", help="A running service to ask.  [default: the database]")
 as_object = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 job_argument = click.argument("job_id", metavar="ID")
 
@@ -43,7 +43,7 @@ class Jobs(Protocol):
         """The job, cancelled."""
 
 
-@click.group()
+@click.group(short_help="List, follow and cancel imports, and their reports.")
 def jobs() -> None:
     """Imports as jobs: list, follow and cancel them, and tell what became of their files."""
 
@@ -52,11 +52,11 @@ def jobs() -> None:
 @click.option(
     "--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="How many at most."
 )
-@from_url
+@service_options
 @as_object
-def list_jobs(limit: int, url: str | None, as_json: bool) -> None:
+def list_jobs(limit: int, url: str | None, key: str | None, as_json: bool) -> None:
     """List jobs, the newest first."""
-    with _opened(url) as source:
+    with _opened(url, key) as source:
         found = source.jobs(limit)
     if as_json:
         click.echo(json.dumps(found, indent=2))
@@ -80,22 +80,22 @@ def list_jobs(limit: int, url: str | None, as_json: bool) -> None:
 
 @jobs.command(short_help="Tell how a job goes on.")
 @job_argument
-@from_url
+@service_options
 @as_object
-def show(job_id: str, url: str | None, as_json: bool) -> None:
+def show(job_id: str, url: str | None, key: str | None, as_json: bool) -> None:
     """Tell how the job ID goes on."""
-    with _opened(url) as source:
+    with _opened(url, key) as source:
         job = source.job(job_id)
     click.echo(json.dumps(job, indent=2) if as_json else "\n".join(_told(job)))
 
 
 @jobs.command(short_help="Cancel a job.")
 @job_argument
-@from_url
+@service_options
 @as_object
-def cancel(job_id: str, url: str | None, as_json: bool) -> None:
+def cancel(job_id: str, url: str | None, key: str | None, as_json: bool) -> None:
     """Cancel the job ID; what it has stored stays."""
-    with _opened(url) as source:
+    with _opened(url, key) as source:
         job = source.cancel(job_id)
     if as_json:
         click.echo(json.dumps(job, indent=2))
@@ -113,11 +113,11 @@ def cancel(job_id: str, url: str | None, as_json: bool) -> None:
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write the report into a file, as /v1/jobs/ID/report.csv has it.",
 )
-@from_url
+@service_options
 @as_object
-def report(job_id: str, csv_file: Path | None, url: str | None, as_json: bool) -> None:
+def report(job_id: str, csv_file: Path | None, url: str | None, key: str | None, as_json: bool) -> None:
     """Tell what became of each file of the job ID so far."""
-    with _opened(url) as source:
+    with _opened(url, key) as source:
         files = _begun(source.files(job_id))
         if csv_file is not None:
             count = _written(files, csv_file)
@@ -153,9 +153,10 @@ class _RemoteJobs:
 
 
 @contextmanager
-def _opened(url: str | None) -> Iterator[Jobs]:
+def _opened(url: str | None, key: str | None) -> Iterator[Jobs]:
+    check_key(url, key)
     if url is not None:
-        with closing(RemoteService(url, patience_s=0)) as service:
+        with closing(service_at(url, key)) as service:
             yield _RemoteJobs(service)
         return
     # Here, not above: numpy's threads are limited before it is loaded.
@@ -193,7 +194,7 @@ def _reported(rows: list[list[str]]) -> list[str]:
     for line, row in zip(lines[1:], rows, strict=True):
         told.append(line)
         if row[3]:
-            told.append(paragraph("", row[3], _INDENT - 1))
+            told.append(paragraph("", row[3], _INDENT - 2))
     return told
 
 

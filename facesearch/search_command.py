@@ -1,38 +1,22 @@
 """The command `search` of `python3 -m facesearch`: whose faces are in a photo?"""
 
 import json
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import click
 
 from facesearch.config import load_settings
-from facesearch.errors import Invalid
 from facesearch.import_report import printable
-from facesearch.records import AutoTolerance
-from facesearch.remote_service import RemoteService
+from facesearch.photo_arguments import PHOTO, TOLERANCE, read_photo
+from facesearch.remote_options import asked, check_key, service_options
 from facesearch.terminal import paragraph, table
 
 _INDENT = 2
 
 
-class _Tolerance(click.ParamType[float | str]):
-    """A distance, or `auto`."""
-
-    name = "N|auto"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float | str:
-        if value == "auto":
-            return "auto"
-        try:
-            return click.FloatRange(0, 2).convert(value, param, ctx)
-        except click.BadParameter:
-            self.fail(f"{value!r} is neither a distance from 0 to 2 nor `auto`.", param, ctx)
-
-
 @click.command(short_help="Find the known faces nearest to those of a photo.")
-@click.argument("photo", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("photo", type=PHOTO)
 @click.option(
     "-k",
     type=click.IntRange(1, 1000),
@@ -42,7 +26,7 @@ class _Tolerance(click.ParamType[float | str]):
 )
 @click.option(
     "--tolerance",
-    type=_Tolerance(),
+    type=TOLERANCE,
     help="Largest distance, 0 to 2, or `auto`, the one that fits the gallery's size.  [default: the model's]",
 )
 @click.option(
@@ -50,7 +34,7 @@ class _Tolerance(click.ParamType[float | str]):
     type=click.FloatRange(0.0001, 0.5),
     help="With `--tolerance auto`: how often a face of nobody may get a match.  [default: 0.01]",
 )
-@click.option("--url", metavar="URL", help="A running service to ask.  [default: the database itself]")
+@service_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def search(
     photo: Path,
@@ -58,6 +42,7 @@ def search(
     tolerance: float | str | None,
     false_alarm_rate: float | None,
     url: str | None,
+    key: str | None,
     as_json: bool,
 ) -> None:
     """Find the known faces nearest to each face of PHOTO, the nearest first.
@@ -66,41 +51,17 @@ def search(
     """
     if false_alarm_rate is not None and tolerance != "auto":
         raise click.UsageError("--false-alarm-rate counts with --tolerance auto only.")
+    check_key(url, key)
     data = read_photo(photo)
     if url is not None:
-        found = _asked(url, photo.name, data, k, tolerance, false_alarm_rate)
+        query = {"k": k, "tolerance": tolerance, "false_alarm_rate": false_alarm_rate}
+        found = asked(url, key, "v1/search", query, {"file": (photo.name, data)}, "faces")
     else:
         # Here, not above: numpy's threads are limited before it is loaded.
         from facesearch.bootstrap.direct import search_photo  # noqa: PLC0415
 
-        within = AutoTolerance(false_alarm_rate or AutoTolerance().false_alarm_rate)
-        distance = within if tolerance == "auto" else None if tolerance is None else float(tolerance)
-        found = search_photo(load_settings(), data, photo.name, k, distance)
+        found = search_photo(load_settings(), (photo.name, data), k, tolerance, false_alarm_rate)
     click.echo(json.dumps(found, indent=2) if as_json else "\n".join(_lines(photo.name, found)))
-
-
-def read_photo(photo: Path) -> bytes:
-    """Return a file's bytes.
-
-    Raises:
-        Invalid: it cannot be read.
-    """
-    try:
-        return photo.read_bytes()
-    except OSError as error:
-        raise Invalid(f"{photo.name} cannot be read: {error.strerror}.") from None
-
-
-def _asked(
-    url: str, name: str, photo: bytes, k: int, tolerance: float | str | None, rate: float | None
-) -> dict[str, Any]:
-    query = {"k": k, "tolerance": tolerance, "false_alarm_rate": rate}
-    given = {name: value for name, value in query.items() if value is not None}
-    with closing(RemoteService(url)) as service:
-        result = service.ask("POST", "search_faces/", given, {"file": (name, photo)}).get("result")
-        if not isinstance(result, dict):
-            raise Invalid(f"What {service.name} answers is not understood: is it a facesearch?")
-        return result
 
 
 def _lines(name: str, found: dict[str, Any]) -> list[str]:
@@ -108,10 +69,11 @@ def _lines(name: str, found: dict[str, Any]) -> list[str]:
     if not faces:
         return [f"No face was found in {printable(name)}."]
     lines = [f"{len(faces)} {'face' if len(faces) == 1 else 'faces'} in {printable(name)}."]
-    if (tolerance := found.get("tolerance")) is not None:
-        beyond = ", beyond what was measured" if found.get("tolerance_extrapolated") else ""
-        lines.append(f"Matches are within {tolerance:.4f}{beyond}.")
-    if found.get("stale"):
+    if (tolerance := found["tolerance"]) is not None:
+        beyond = ", beyond what was measured" if found["tolerance_extrapolated"] else ""
+        lines[0] = f"{lines[0][:-1]}; matches are within the distance {tolerance:.4f}{beyond}."
+        lines = [paragraph("", lines[0], 0)]
+    if found["stale"]:
         away = f"The database is away: this is from a copy of {found['seconds']:.0f} s ago, without names."
         lines.append(click.style(paragraph("", away, 0), fg="yellow"))
     for number, face in enumerate(faces, 1):
@@ -126,7 +88,7 @@ def _lines(name: str, found: dict[str, Any]) -> list[str]:
 def _matches(matches: list[dict[str, Any]]) -> list[str]:
     if not matches:
         return ["nobody known"]
-    similar = any(match.get("similarity") is not None for match in matches)
+    similar = any(match["similarity"] is not None for match in matches)
     heads = ["person", "id", "distance", *(["similarity"] if similar else [])]
     rows = []
     for match in matches:

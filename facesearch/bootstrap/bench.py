@@ -67,7 +67,7 @@ class Bench:
         photos: how many photos the pool encodes.
     """
 
-    def __init__(self, settings: Settings, faces: int = 100_000, photos: int = 96) -> None:
+    def __init__(self, settings: Settings, faces: int = 100_000, photos: int = 64) -> None:
         self._settings = settings
         self._faces = faces
         self._photos = photos

@@ -12,9 +12,9 @@ from facesearch.databases.factory import SQLITE_FILE
 from facesearch.databases.tables import SCHEMA_VERSION
 from facesearch.errors import NotAllowed
 from facesearch.interfaces import API, JobStore
-from facesearch.records import AutoTolerance, FileReport
+from facesearch.records import DEFAULT_COLLECTION, AutoTolerance, FileReport, PhotoFile, Wanted
 from facesearch.service.waiting_room import WaitingRoom
-from facesearch.web import answers
+from facesearch.web import answers, photos_answers
 
 _REPORTS_A_PAGE = 10_000
 
@@ -27,21 +27,55 @@ def reading_api(settings: Settings) -> Iterator[API]:
         NotAllowed: what a search keeps beside the database is another user's.
         DatabaseUnavailable, Conflict: there is no database yet, or its tables are not of this version.
     """
-    refuse_other_user(settings)
+    _refuse_other_user(settings)
     with closing(build_api(settings, read_only=True)) as api:
         yield api
 
 
 def search_photo(
-    settings: Settings, photo: bytes, name: str, k: int, tolerance: float | AutoTolerance | None
+    settings: Settings,
+    photo: tuple[str, bytes],
+    k: int,
+    tolerance: float | str | None,
+    false_alarm_rate: float | None,
 ) -> dict[str, Any]:
-    """Search for the faces of a photo; the result is that of POST /search_faces/.
+    """Search for the faces of a photo; the answer is that of POST /v1/search.
+
+    Args:
+        photo: its name and its bytes.
+        tolerance: a distance, or `auto`.
 
     Raises:
         FacesearchError: as API.search_faces, and as `reading_api`.
     """
+    name, data = photo
     with reading_api(settings) as api:
-        return answers.searched(api.search_faces(photo, name, k, tolerance))[1]
+        found = api.search_faces(data, name, k, _wanted(tolerance, false_alarm_rate))
+        return photos_answers.searched(found, DEFAULT_COLLECTION)
+
+
+def compare_photos(
+    settings: Settings,
+    source: tuple[str, bytes],
+    target: tuple[str, bytes],
+    tolerance: float | str | None,
+    largest: bool,
+) -> dict[str, Any]:
+    """Compare the faces of two photos; the answer is that of POST /v1/compare.
+
+    Args:
+        source, target: names and bytes.
+        tolerance: a distance, or `auto`.
+        largest: whether only the largest face of each counts.
+
+    Raises:
+        FacesearchError: as API.compare.
+    """
+    with closing(build_api(settings, read_only=True)) as api:
+        found = api.compare(
+            PhotoFile(*source), PhotoFile(*target), _wanted(tolerance, None), Wanted(only_largest=largest)
+        )
+        return photos_answers.compared(found)
 
 
 class StoredJobs:
@@ -110,7 +144,13 @@ def migrate_tables(settings: Settings) -> None:
         database.prepare()
 
 
-def refuse_other_user(settings: Settings) -> None:
+def _wanted(tolerance: float | str | None, false_alarm_rate: float | None) -> float | AutoTolerance | None:
+    if tolerance == "auto":
+        return AutoTolerance() if false_alarm_rate is None else AutoTolerance(false_alarm_rate)
+    return None if tolerance is None else float(tolerance)
+
+
+def _refuse_other_user(settings: Settings) -> None:
     """Refuse to write a copy of the gallery that the service could not read then."""
     folder = settings.data_dir / INDEX
     if folder.exists() and folder.stat().st_uid != os.geteuid():

@@ -116,17 +116,17 @@ def check_memory(settings: Settings, index: int, faces: int) -> Finding:
         return Finding(
             "memory",
             PROBLEM,
-            f"{needs}; there are {has / _MIB:,.0f}.",
+            f"{needs}; there are {has / _MIB:,.0f} MiB.",
             "Give the host more memory, or lower server.workers.",
         )
     if index + workers + children > has:
         return Finding(
             "memory",
             WARNING,
-            f"{needs}; there are {has / _MIB:,.0f}.",
+            f"{needs}; there are {has / _MIB:,.0f} MiB.",
             "Lower workers.processes_per_host or server.workers.",
         )
-    return Finding("memory", OK, f"{needs}; there are {has / _MIB:,.0f}.")
+    return Finding("memory", OK, f"{needs}; there are {has / _MIB:,.0f} MiB.")
 
 
 def memory_bytes() -> int:

@@ -1,7 +1,7 @@
 """Makes the image database that the settings name, and the stores of jobs and of keys in it."""
 
 from facesearch.config import Settings
-from facesearch.errors import DatabaseUnavailable, InvalidConfig
+from facesearch.errors import InvalidConfig
 from facesearch.interfaces import ImageDatabase, JobStore, KeyStore
 
 SQLITE_FILE = "facesearch.db"
@@ -20,7 +20,6 @@ def open_image_database(settings: Settings, *, read_only: bool = False) -> Image
 
     Raises:
         InvalidConfig: `data_dir` cannot be made, or the driver cannot be loaded.
-        DatabaseUnavailable: the embedded database is to be read, and there is none yet.
     """
     if settings.database.engine == "mysql":
         from facesearch.databases.mysql import MySQLImageDatabase  # noqa: PLC0415  loads SQLAlchemy
@@ -32,8 +31,6 @@ def open_image_database(settings: Settings, *, read_only: bool = False) -> Image
 
     file = settings.data_dir / SQLITE_FILE
     try:
-        if read_only and not file.exists():
-            raise DatabaseUnavailable("There is no database yet: the service makes it when it starts.")
         if not read_only:
             settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:

@@ -77,6 +77,8 @@ class SQLiteDatabase(SQLDatabase):
         Where there is a log of changes it is read as it is. Where there is none, one is made and goes with
         the last connection, which a connection that cannot write would leave behind.
         """
+        if not self._file.exists():
+            raise DatabaseUnavailable("There is no database yet: the service makes it when it starts.")
         log = self._file.with_name(f"{self._file.name}-wal")
         writable = not log.exists() and os.access(self._file, os.W_OK) and os.access(log.parent, os.W_OK)
         address = f"{self._file.absolute().as_uri()}?mode={'rw' if writable else 'ro'}"
