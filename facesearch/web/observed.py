@@ -5,8 +5,9 @@ import re
 import uuid
 from time import perf_counter
 
+from fastapi.routing import iter_route_contexts
 from starlette.datastructures import MutableHeaders
-from starlette.routing import BaseRoute, Match
+from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from facesearch.config import LogSettings
@@ -64,15 +65,18 @@ class Observed:
 
 def route_of(scope: Scope) -> str:
     """The template of a request's route, without a slash at its end; `unmatched` where there is none."""
-    route = scope.get("route") or _first_match(scope)
-    path = getattr(route, "path", None)
-    return (path.rstrip("/") or "/") if isinstance(path, str) else "unmatched"
+    path = getattr(scope.get("route"), "path", None) or _first_match(scope)
+    return path.rstrip("/") or "/"
 
 
-def _first_match(scope: Scope) -> BaseRoute | None:
+def _first_match(scope: Scope) -> str:
     """For what is answered before the routes are looked through."""
-    routes = scope["app"].router.routes
-    return next((route for route in routes if route.matches(dict(scope))[0] is not Match.NONE), None)
+    state = scope["app"].state
+    if not hasattr(state, "templates"):
+        paths = dict.fromkeys(context.path for context in iter_route_contexts(scope["app"].routes))
+        state.templates = [(compile_path(path)[0], path) for path in paths if path]
+    path = scope["path"].removeprefix(scope.get("root_path", ""))
+    return next((template for pattern, template in state.templates if pattern.match(path)), "unmatched")
 
 
 def _id_of(scope: Scope) -> str:
