@@ -3,6 +3,7 @@
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import anyio
 from fastapi import FastAPI
@@ -16,6 +17,7 @@ from facesearch.errors import FacesearchError
 from facesearch.interfaces import API
 from facesearch.web.bodies import BodyLimit
 from facesearch.web.envelope import LastResort, install_error_handlers
+from facesearch.web.examples import with_nulls
 from facesearch.web.gate import Gate
 from facesearch.web.health_routes import router as health_router
 from facesearch.web.imports_routes import router as imports_router
@@ -75,6 +77,7 @@ def create_app(read_settings: Callable[[], Settings], build_api: Callable[[Setti
     async def home() -> RedirectResponse:
         return RedirectResponse("/docs")
 
+    _complete_document(app)
     install_error_handlers(app)
     # The last one added is the outermost.
     app.add_middleware(BodyLimit)
@@ -84,6 +87,17 @@ def create_app(read_settings: Callable[[], Settings], build_api: Callable[[Setti
     app.add_middleware(Observed)
     app.add_middleware(PlainStart)
     return app
+
+
+def _complete_document(app: FastAPI) -> None:
+    made = app.openapi
+
+    def completed() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = with_nulls(made())
+        return app.openapi_schema
+
+    app.openapi = completed  # type: ignore[method-assign]
 
 
 def _set_limits(app: FastAPI, settings: Settings) -> None:

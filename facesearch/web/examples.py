@@ -7,13 +7,23 @@ from pydantic import BaseModel
 
 from facesearch import __version__
 from facesearch.config import IntakeSettings, LimitSettings, ServerSettings
-from facesearch.errors import FacesearchError
+from facesearch.errors import (
+    Busy,
+    FacesearchError,
+    KeyMissing,
+    KeyRefused,
+    LocalOnly,
+    RateLimited,
+    ScopeNotAllowed,
+)
 from facesearch.web.envelope import status_of
 from facesearch.web.schemas import Limits, OldError, V1Error
 
 Responses = dict[int | str, dict[str, Any]]
 
 _JSON = "application/json"
+_NULL = "(null)"
+_ANYWHERE = (KeyMissing, KeyRefused, LocalOnly, ScopeNotAllowed, RateLimited, Busy)
 _BOX = {"top": 71, "right": 176, "bottom": 175, "left": 72}
 _QUALITY = {
     "size_px": 104,
@@ -126,6 +136,24 @@ ANSWERS: Mapping[str, Any] = {
 }
 
 
+def kept(example: Any) -> Any:
+    """An example with a mark for each null: FastAPI leaves nulls out of its document. See `with_nulls`."""
+    return _replaced(example, None, _NULL)
+
+
+def with_nulls(document: Any) -> Any:
+    """The document with the nulls of its examples."""
+    return _replaced(document, _NULL, None)
+
+
+def _replaced(value: Any, this: str | None, that: str | None) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _replaced(inner, this, that) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_replaced(inner, this, that) for inner in value]
+    return that if value == this else value
+
+
 def shown(name: str, status: int = 200, model: type[BaseModel] | None = None) -> Responses:
     """An answer with its example, as a route's `responses`.
 
@@ -133,7 +161,7 @@ def shown(name: str, status: int = 200, model: type[BaseModel] | None = None) ->
         name: a key of ANSWERS.
         model: its schema, where the route's `response_model` is not it.
     """
-    answer: dict[str, Any] = {"content": {_JSON: {"example": ANSWERS[name]}}}
+    answer: dict[str, Any] = {"content": {_JSON: {"example": kept(ANSWERS[name])}}}
     if status >= 400:
         answer["description"] = "Not now"
     return {status: answer if model is None else {**answer, "model": model}}
@@ -146,6 +174,22 @@ def shown_text(kind: str, example: str) -> Responses:
         kind: its media type.
     """
     return {200: {"content": {kind: {"schema": {"type": "string"}, "example": example}}}}
+
+
+def anywhere(*, old: bool = False) -> Responses:
+    """What any route may answer instead, as a router's `responses`.
+
+    Args:
+        old: whether the routes are the four old ones.
+    """
+    examples = {error.code: _example(error, old) for error in (kind() for kind in _ANYWHERE)}
+    return {
+        "default": {
+            "model": OldError if old else V1Error,
+            "description": "Error",
+            "content": {_JSON: {"examples": examples}},
+        }
+    }
 
 
 def refused(*kinds: type[FacesearchError], old: bool = False) -> Responses:
@@ -164,8 +208,12 @@ def refused(*kinds: type[FacesearchError], old: bool = False) -> Responses:
                 "content": {_JSON: {"examples": {}}},
             },
         )
-        told: dict[str, Any] = {"code": error.code, "message": error.message, "details": {}}
-        if old:
-            told = {"status": "ERROR", "body": error.message, "result": {"code": error.code}}
-        answer["content"][_JSON]["examples"][error.code] = {"summary": error.message, "value": told}
+        answer["content"][_JSON]["examples"][error.code] = _example(error, old)
     return responses
+
+
+def _example(error: FacesearchError, old: bool) -> dict[str, Any]:
+    told: dict[str, Any] = {"code": error.code, "message": error.message, "details": {}}
+    if old:
+        told = {"status": "ERROR", "body": error.message, "result": {"code": error.code}}
+    return {"summary": error.message, "value": told}

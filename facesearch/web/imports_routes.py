@@ -22,9 +22,9 @@ from facesearch.errors import (
 from facesearch.records import ImportOptions, Job
 from facesearch.web import answers
 from facesearch.web.callers import touched
-from facesearch.web.examples import refused, shown
+from facesearch.web.examples import anywhere, refused, shown
 from facesearch.web.once import Key, once
-from facesearch.web.schemas import Info, JobAnswer, Limits, V1Error
+from facesearch.web.schemas import Info, JobAnswer, Limits
 from facesearch.web.upload import FIELD, uploaded
 
 _LONGEST_NAME = 255
@@ -71,7 +71,7 @@ Duplicates = Annotated[
     Query(description="What becomes of photos whose bytes are stored already."),
 ]
 
-router = APIRouter(prefix="/v1", responses={"default": {"model": V1Error, "description": "Error"}})
+router = APIRouter(prefix="/v1", responses=anywhere())
 
 
 async def started(request: Request, key: str | None, options: ImportOptions) -> Job:

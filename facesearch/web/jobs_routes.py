@@ -10,10 +10,10 @@ from facesearch.errors import Busy, DatabaseUnavailable, InvalidParameter, JobNo
 from facesearch.web import answers
 from facesearch.web.callers import touched
 from facesearch.web.cursors import cursor, number_of
-from facesearch.web.examples import ANSWERS, refused, shown, shown_text
+from facesearch.web.examples import ANSWERS, anywhere, refused, shown, shown_text
 from facesearch.web.job_events import EventStream
 from facesearch.web.job_report import table
-from facesearch.web.schemas import FilesPage, JobAnswer, JobsPage, V1Error
+from facesearch.web.schemas import FilesPage, JobAnswer, JobsPage
 from facesearch.web.work import JobWatch, in_thread
 
 _JOBS, _FILES = "jobs", "files"
@@ -30,7 +30,7 @@ _JOB_ERRORS = (JobNotFound, DatabaseUnavailable)
 _TABLE = "path,status,id,person_name,reason,duplicate_of,faces\r\nAaron_Eckhart_0002.jpg,no_face,,,,,\r\n"
 _EVENTS = f"event: end\ndata: {answers.text(ANSWERS['job'] | {'state': 'done'})}\n\n"
 
-router = APIRouter(prefix="/v1/jobs", responses={"default": {"model": V1Error, "description": "Error"}})
+router = APIRouter(prefix="/v1/jobs", responses=anywhere())
 
 
 async def _known_form(job_id: Annotated[str, Path(description="The job's id.")]) -> str:

@@ -7,13 +7,12 @@ from fastapi.responses import JSONResponse
 
 from facesearch.errors import Busy, ModelMismatch, ModelNotFound
 from facesearch.web import photos_answers as answers
-from facesearch.web.examples import refused
+from facesearch.web.examples import anywhere, refused
 from facesearch.web.photos_examples import MODEL, MODELS, example
 from facesearch.web.photos_schemas import ModelAnswer, ModelsAnswer
-from facesearch.web.schemas import V1Error
 from facesearch.web.work import in_thread
 
-router = APIRouter(prefix="/v1/models", responses={"default": {"model": V1Error, "description": "Error"}})
+router = APIRouter(prefix="/v1/models", responses=anywhere())
 
 
 @router.get("/", include_in_schema=False)

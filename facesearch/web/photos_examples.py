@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from facesearch.web.examples import kept
 from facesearch.web.photos_answers import WARNING
 
 _BOX = {"top": 71, "right": 176, "bottom": 175, "left": 72}
@@ -107,4 +108,4 @@ MODELS: Mapping[str, Any] = {"models": [MODEL]}
 
 def example(answer: Mapping[str, Any]) -> dict[int | str, dict[str, Any]]:
     """An answer as an example, as a route's `responses`."""
-    return {200: {"content": {"application/json": {"example": answer}}}}
+    return {200: {"content": {"application/json": {"example": kept(answer)}}}}

@@ -1,6 +1,6 @@
 """Photos that are looked at and not kept: their faces, compared with each other and with known ones."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, File, Query, Request, UploadFile
 from fastapi.responses import JSONResponse
@@ -18,7 +18,7 @@ from facesearch.errors import (
 from facesearch.interfaces import API
 from facesearch.records import DEFAULT_COLLECTION, PhotoFile, Wanted
 from facesearch.web import photos_answers as answers
-from facesearch.web.examples import refused
+from facesearch.web.examples import anywhere, refused
 from facesearch.web.options import (
     Collection,
     Detector,
@@ -33,7 +33,6 @@ from facesearch.web.options import (
 )
 from facesearch.web.photos_examples import COMPARED, DETECTED, SEARCHED, example
 from facesearch.web.photos_schemas import CompareAnswer, DetectAnswer, V1Search
-from facesearch.web.schemas import V1Error
 from facesearch.web.work import in_thread
 
 _PHOTO_ERRORS = (InvalidParameter, BrokenImage, TooLarge, NotAnImage, Busy)
@@ -41,12 +40,9 @@ _PHOTO_ERRORS = (InvalidParameter, BrokenImage, TooLarge, NotAnImage, Busy)
 Photo = Annotated[UploadFile, File(description="An image file.")]
 Source = Annotated[UploadFile, File(description="An image file.")]
 Target = Annotated[UploadFile, File(description="An image file to compare it with.")]
-Faces = Annotated[
-    Literal["all", "largest"], Query(description="Which faces of both photos; `largest` is one with one.")
-]
 K = Annotated[int, Query(ge=1, le=1000, description="Matches per face at most.")]
 
-router = APIRouter(prefix="/v1", responses={"default": {"model": V1Error, "description": "Error"}})
+router = APIRouter(prefix="/v1", responses=anywhere())
 
 
 @router.post("/detect/", include_in_schema=False)
@@ -84,7 +80,6 @@ async def compare(
     request: Request,
     source: Source,
     target: Target,
-    faces: Faces = "all",
     tolerance: Tolerance = None,
     false_alarm_rate: FalseAlarmRate = None,
     min_similarity: MinSimilarity = None,
@@ -95,10 +90,11 @@ async def compare(
 ) -> JSONResponse:
     """Every face of one with every face of the other, 100 of each at most, as vectors of the gallery's model.
 
-    With `tolerance=auto` a pair counts as a gallery of one face. Works without the database.
+    With `max_faces=1` it is the largest face of each, one with one. With `tolerance=auto` a pair counts as a
+    gallery of one face. Works without the database.
     """
     within = wanted_tolerance(tolerance, false_alarm_rate, min_similarity)
-    wanted = Wanted(faces == "largest", detector, upsample, min_face_px, max_faces)
+    wanted = Wanted(False, detector, upsample, min_face_px, max_faces)
     most = request.app.state.limits.photo_bytes
     for name, file in (("source", source), ("target", target)):
         if (file.size or 0) > most:

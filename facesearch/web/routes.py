@@ -26,10 +26,10 @@ from facesearch.records import AutoTolerance, ImportOptions, Wanted
 from facesearch.web import answers
 from facesearch.web.callers import touched
 from facesearch.web.envelope import ok
-from facesearch.web.examples import refused, shown
+from facesearch.web.examples import anywhere, refused, shown
 from facesearch.web.imports_routes import ZIP_BODY, ZIP_ERRORS, started
 from facesearch.web.once import Key, once
-from facesearch.web.schemas import AddAnswer, BulkAnswer, InfoAnswer, OldError, SearchAnswer
+from facesearch.web.schemas import AddAnswer, BulkAnswer, InfoAnswer, SearchAnswer
 from facesearch.web.work import JobWatch, in_thread
 
 Detector = Annotated[
@@ -54,7 +54,7 @@ _PHOTO_ERRORS = (
     Busy,
 )
 
-router = APIRouter(responses={"default": {"model": OldError, "description": "Error"}})
+router = APIRouter(responses=anywhere(old=True))
 
 
 @router.post("/search_faces", include_in_schema=False)

@@ -66,7 +66,7 @@ def test_the_access_line_has_the_route_and_nothing_of_what_was_sent(
     client: TestClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO):
-        client.post("/search_faces/?k=17", files=PHOTO, headers={"X-Request-ID": "mine"})
+        client.post("/search_faces/?k=777", files=PHOTO, headers={"X-Request-ID": "mine"})
         client.get("/v1/jobs/Ada_Lovelace")
     first, second = told(caplog, "facesearch.access")
     assert (first["method"], first["route"], first["status"]) == ("POST", "/search_faces", 200)
@@ -77,7 +77,7 @@ def test_the_access_line_has_the_route_and_nothing_of_what_was_sent(
     own = "".join(record.getMessage() for record in caplog.records if record.name.startswith("facesearch"))
     assert "POST /search_faces 200 in " in own
     assert "Ada" not in own
-    assert "17" not in own.replace("database 17", "")
+    assert "?" not in own
 
 
 def test_every_line_of_a_request_has_its_id(
