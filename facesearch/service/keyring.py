@@ -107,10 +107,11 @@ class Keyring:
     def _read_within(self, oldest_s: float) -> bool:
         """Have a view that is not older than that; False where the database does not give one."""
         now = self._seconds()
-        view = self._view
-        if view is not None and now - view.read_at <= oldest_s:
+        if self._is_within(now, oldest_s):
             return True
         with self._lock:
+            if self._is_within(now, oldest_s):
+                return True
             if self._reading is None or self._reading.done():
                 if self._failed_at is not None and now - self._failed_at < RETRY_S:
                     return False
@@ -125,6 +126,10 @@ class Keyring:
         except (FacesearchError, TimeoutError, CancelledError):
             return False
         return True
+
+    def _is_within(self, now: float, oldest_s: float) -> bool:
+        view = self._view
+        return view is not None and now - view.read_at <= oldest_s
 
     def _read(self) -> None:
         begun_at = self._seconds()

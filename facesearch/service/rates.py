@@ -76,7 +76,8 @@ class Rates:
         """For how long a request has to wait, and the moment that is kept."""
         now = self._seconds()
         latest = now + self._burst * self._interval_s
-        if not now <= moment <= latest:  # also where it is not a number
+        # Also where it is not a number. What rounding adds to the latest is no reason to begin anew.
+        if not now <= moment <= latest + self._interval_s:
             moment = now
         wait_s = moment + self._interval_s - latest
         # What rounding leaves is no reason to refuse one.
