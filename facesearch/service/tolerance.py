@@ -5,7 +5,7 @@ from functools import partial
 
 from facesearch.errors import InvalidParameter
 from facesearch.interfaces import ImageEncoder
-from facesearch.records import AutoTolerance, Calibration, ChosenTolerance, LeastSimilarity, WantedTolerance
+from facesearch.records import AutoTolerance, ChosenTolerance, LeastSimilarity, WantedTolerance
 from facesearch.service.auto_tolerance import tolerance_for
 from facesearch.service.similarity import largest_distance
 
@@ -37,11 +37,14 @@ def tolerance_of(encoder: ImageEncoder, wanted: WantedTolerance) -> float | Call
     Raises:
         InvalidParameter: it needs a calibration, and nobody has measured the encoder's distances.
     """
+    calibration = encoder.calibration
     if isinstance(wanted, AutoTolerance):
-        calibration = _calibration(encoder, "tolerance=auto")
+        if calibration is None or len(calibration.rates) < 2:
+            raise _not_calibrated(encoder, "tolerance=auto")
         return partial(tolerance_for, calibration, wanted.false_alarm_rate)
     if isinstance(wanted, LeastSimilarity):
-        calibration = _calibration(encoder, "min_similarity")
+        if calibration is None or not calibration.similarity:
+            raise _not_calibrated(encoder, "min_similarity")
         return min(LARGEST_TOLERANCE, largest_distance(calibration, wanted.similarity))
     return encoder.tolerance if wanted is None else wanted
 
@@ -56,12 +59,8 @@ def distance_of_pairs(encoder: ImageEncoder, wanted: WantedTolerance) -> float:
     return within(1).tolerance if callable(within) else within
 
 
-def _calibration(encoder: ImageEncoder, parameter: str) -> Calibration:
-    calibration = encoder.calibration
-    needed = 0 if calibration is None else min(len(calibration.rates), len(calibration.similarity))
-    if calibration is None or needed < 2:
-        raise InvalidParameter(
-            f"{parameter} needs a calibration, and {encoder.model_id} has none. "
-            "`python3 -m facesearch models calibrate` makes one of labelled photos."
-        )
-    return calibration
+def _not_calibrated(encoder: ImageEncoder, parameter: str) -> InvalidParameter:
+    return InvalidParameter(
+        f"{parameter} needs a calibration, and {encoder.model_id} has none. "
+        "`python3 -m facesearch models calibrate` makes one of labelled photos."
+    )

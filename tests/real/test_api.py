@@ -25,6 +25,7 @@ from facesearch.search import ExactIndex
 from facesearch.service import AGTAPI, EncodePhotos, KeyAccess
 from facesearch.workers import InlinePool, ProcessPool
 from tests.contracts.api import APIContract, Make, Models, Photos, zipped
+from tests.contracts.api_photos import APIPhotosContract
 from tests.fakes import FakeEncoder, FakeIndex
 from tests.real.deadly_photos import DEADLY, open_or_die
 from tests.unit.service.parts import GREEN, photo
@@ -64,7 +65,7 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> AGTEncoder:
     return AGTEncoder(EncoderSettings(), tmp_path_factory.mktemp("graphs"))
 
 
-class TestAGTAPI(APIContract):
+class TestAGTAPI(APIContract, APIPhotosContract):
     @pytest.fixture
     def photos(self, pictures: Photos) -> Photos:
         return pictures

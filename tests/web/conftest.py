@@ -91,8 +91,11 @@ class FakeAPI(API):
         self.chosen: ChosenTolerance | None = None
         self.tolerance: float | None = 0.6
         self.found = FoundFaces(250, 240, (FoundFace(BOX, QUALITY, LANDMARKS), FoundFace(BOX, QUALITY)))
-        self.pairs = (FacePair(1, 0, 0.43210987, 92.34567, True), FacePair(0, 0, 0.9, None, False))
-        self.known_models = (MODEL,)
+        self.pairs: tuple[FacePair, ...] = (
+            FacePair(1, 0, 0.43210987, 92.34567, True),
+            FacePair(0, 0, 0.9, None, False),
+        )
+        self.known_models: tuple[ModelInfo, ...] = (MODEL,)
         self.taken_at: str | None = "2003-04-05T10:11:12"
         self.location: Location | None = Location(1.5, -2.5)
         self.size = (250, 240)

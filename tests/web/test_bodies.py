@@ -95,6 +95,9 @@ def test_after_the_body_only_the_client_s_going_is_waited_for_however_long() -> 
         ("/add_faces_in_bulk", 500_000),
         ("/v1/imports", 500_000),
         ("/v1/imports/", 500_000),
+        ("/v1/detect", 1000),
+        ("/v1/compare", 2000),
+        ("/v1/compare/", 2000),
     ],
 )
 @pytest.mark.parametrize("declared", [True, False])

@@ -88,7 +88,7 @@ def test_what_is_not_known_is_null(client: TestClient, api: FakeAPI) -> None:
     assert (told["false_alarms"]["now"], told["false_alarms"]["by_size"]) == (None, [])
 
 
-@pytest.mark.parametrize("name", ["unknown", "Zo%C3%AB", "x" * 255, "x" * 5_000, "%00", "..", "default"])
+@pytest.mark.parametrize("name", ["unknown", "Zo%C3%AB", "x" * 255, "x" * 5_000, "%00", "default"])
 def test_an_unknown_model_is_404(client: TestClient, api: FakeAPI, name: str) -> None:
     api.error = ModelNotFound()
     answer = client.get(f"/v1/models/{name}")

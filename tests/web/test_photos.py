@@ -84,12 +84,6 @@ def test_without_a_pair_within_the_tolerance_two_photos_do_not_match(
     assert client.post("/v1/compare", files=PAIR).json()["match"] is False
 
 
-def test_one_face_is_compared_with_one_where_that_is_wanted(client: TestClient, api: FakeAPI) -> None:
-    assert client.post("/v1/compare?faces=largest", files=PAIR).status_code == 200
-    assert api.calls[0][-1] == Wanted(only_largest=True)
-    assert client.post("/v1/compare?faces=single", files=PAIR).json()["code"] == "invalid_parameter"
-
-
 def test_a_search_tells_distance_and_similarity_of_each_match(client: TestClient, api: FakeAPI) -> None:
     matches = (NamedMatch(7, "Zoë", 0.12345678, 98.7654), NamedMatch(3, None, 0.6))
     api.faces[0] = ProbeFace(api.box, matches, api.quality)

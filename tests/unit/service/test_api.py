@@ -17,6 +17,7 @@ from facesearch.errors import (
 from facesearch.interfaces import API, ImageDatabase
 from facesearch.records import AutoTolerance, Wanted
 from tests.contracts.api import APIContract, Make, Models, Photos, vector, zipped
+from tests.contracts.api_photos import APIPhotosContract
 from tests.unit.service.conftest import NewDatabase, Opened
 from tests.unit.service.parts import (
     BLACK,
@@ -40,7 +41,7 @@ PHOTOS = Photos(
 )
 
 
-class TestAGTAPIOfFakes(APIContract):
+class TestAGTAPIOfFakes(APIContract, APIPhotosContract):
     @pytest.fixture
     def photos(self) -> Photos:
         return PHOTOS

@@ -6,11 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facesearch.errors import InvalidParameter
-from facesearch.records import AutoTolerance, Calibration, RatePoint
-from facesearch.service.auto_tolerance import tolerance_for
-from facesearch.service.tolerance import HIGHEST_RATE, LOWEST_RATE, tolerance_of
-from tests.fakes import FakeEncoder
+from facesearch.records import Calibration, RatePoint
+from facesearch.service.auto_tolerance import expected_alarms, tolerance_for
+from facesearch.service.tolerance import HIGHEST_RATE, LOWEST_RATE
 
 STRANGERS = NormalDist(1.7, 0.2)  # squared distances
 
@@ -57,12 +55,58 @@ def test_above_the_largest_measured_rate_its_tolerance_is_kept(rate: float) -> N
     assert (chosen.tolerance, chosen.extrapolated) == (MEASURED.rates[0].tolerance, False)
 
 
-@pytest.mark.parametrize("rates", [(), (1e-2,)])
-def test_too_few_rates_are_no_calibration(rates: tuple[float, ...]) -> None:
-    encoder = FakeEncoder()
-    encoder.calibration = calibration(*rates)
-    with pytest.raises(InvalidParameter, match="needs a calibration"):
-        tolerance_of(encoder, AutoTolerance())
+@pytest.mark.parametrize("faces", [1, 100, 1_000_000])
+@pytest.mark.parametrize("rate", [1e-1, 1e-2, 3e-3, 1e-4, 1e-5, 1e-7])
+def test_of_normal_squares_the_exact_rate_of_false_alarms_is_expected(rate: float, faces: int) -> None:
+    expected = expected_alarms(MEASURED, exact(rate), faces)
+    assert expected is not None
+    assert expected.false_match_rate == pytest.approx(rate, rel=1e-6)
+    assert expected.false_alarm_rate == pytest.approx(1 - (1 - rate) ** faces, rel=1e-6)
+    assert (expected.faces, expected.tolerance) == (faces, exact(rate))
+
+
+def test_what_is_expected_is_marked_where_nothing_was_measured() -> None:
+    nearest, farthest = MEASURED.rates[-1].tolerance, MEASURED.rates[0].tolerance
+    for tolerance, extrapolated in (
+        (nearest, False),
+        (farthest, False),
+        (math.nextafter(nearest, 0), True),
+        (math.nextafter(farthest, 2), True),
+    ):
+        expected = expected_alarms(MEASURED, tolerance, 1)
+        assert expected is not None
+        assert expected.extrapolated == extrapolated
+
+
+@given(rate=st.floats(0.0001, 0.3), faces=st.integers(100, 10**7))
+def test_what_is_expected_is_what_a_fitting_tolerance_was_chosen_for(rate: float, faces: int) -> None:
+    expected = expected_alarms(MEASURED, tolerance_for(MEASURED, rate, faces).tolerance, faces)
+    assert expected is not None
+    assert expected.false_alarm_rate == pytest.approx(rate, rel=1e-5)
+
+
+def test_every_distance_lets_everybody_through_and_none_nobody() -> None:
+    for tolerance, alarms in ((100.0, 1.0), (0.0, 0.0)):
+        expected = expected_alarms(MEASURED, tolerance, 1_000)
+        assert expected is not None
+        assert expected.false_alarm_rate == pytest.approx(alarms, abs=1e-6)
+    nobody = expected_alarms(MEASURED, 100.0, 0)
+    assert nobody is not None
+    assert nobody.false_alarm_rate == 0.0
+
+
+def test_of_two_rates_with_one_tolerance_the_larger_is_expected() -> None:
+    points = (RatePoint(1e-2, 0.5, 1_000, 0.9), RatePoint(1e-3, 0.5, 1_000, 0.9))
+    level = Calibration(points, MEASURED.similarity, 1, 1, 1, 1, "")
+    for tolerance in (0.4, 0.5, 0.6):
+        expected = expected_alarms(level, tolerance, 1)
+        assert expected is not None
+        assert expected.false_match_rate == 1e-2
+
+
+@pytest.mark.parametrize("known", [None, calibration(), calibration(1e-2)])
+def test_too_few_rates_tell_nothing(known: Calibration | None) -> None:
+    assert expected_alarms(known, 0.5, 10) is None
 
 
 def test_a_gallery_of_nobody_counts_as_one_face() -> None:

@@ -1,3 +1,6 @@
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+
 import pytest
 
 from facesearch.errors import DatabaseUnavailable, ModelMismatch
@@ -63,6 +66,52 @@ def test_a_model_that_no_encoder_makes_is_refused(gallery: Gallery, database: Fa
     database.add_faces([vector(3)], "unknown")
     with pytest.raises(ModelMismatch):
         gallery.encoder()
+
+
+def test_the_likely_encoder_is_the_configured_one_while_nobody_can_tell(
+    gallery: Gallery, database: FakeImageDatabase
+) -> None:
+    database.add_faces([vector(3)], NEGATIVES)
+    database.away = DatabaseUnavailable()
+    for _ in range(2):
+        assert gallery.likely_encoder().model_id == COLOURS
+    database.away = None
+    assert gallery.likely_encoder().model_id == NEGATIVES
+    database.away = DatabaseUnavailable()
+    assert gallery.likely_encoder().model_id == NEGATIVES
+
+
+def test_the_likely_encoder_is_none_where_the_gallerys_model_cannot_be_made(
+    gallery: Gallery, database: FakeImageDatabase
+) -> None:
+    database.add_faces([vector(3)], "unknown")
+    with pytest.raises(ModelMismatch):
+        gallery.likely_encoder()
+
+
+def test_while_one_thread_asks_a_database_that_is_away_the_others_do_not_wait(index: ClosingIndex) -> None:
+    asked, answer = Event(), Event()
+
+    class Slow(FakeImageDatabase):
+        is_hanging = False
+
+        def gallery_model(self) -> str | None:
+            if self.is_hanging:
+                asked.set()
+                assert answer.wait(30)
+            raise DatabaseUnavailable
+
+    database = Slow()
+    gallery = Gallery(database, FakeKinds(), index)
+    gallery.likely_encoder()
+    database.is_hanging = True
+    with ThreadPoolExecutor(1) as other:
+        waiting = other.submit(gallery.likely_encoder)
+        assert asked.wait(30)
+        assert gallery.likely_encoder().model_id == COLOURS
+        assert not waiting.done()
+        answer.set()
+        assert waiting.result(30).model_id == COLOURS
 
 
 def test_each_model_has_one_index_and_all_are_closed(gallery: Gallery, index: ClosingIndex) -> None:
