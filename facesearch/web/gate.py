@@ -133,6 +133,9 @@ class _Entry:
 
         try:
             await app(self._scope, receive, told)
+        except Exception:
+            await self.write(500)  # which is what it becomes further out
+            raise
         finally:
             with anyio.CancelScope(shield=True):
                 await self.write(None)
