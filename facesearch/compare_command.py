@@ -22,6 +22,7 @@ _SHOWN = 20
 @click.option(
     "--tolerance",
     type=TOLERANCE,
+    metavar="N|auto",
     help="Distance up to which two faces are one person's, 0 to 2, or `auto`.  [default: the model's]",
 )
 @service_options

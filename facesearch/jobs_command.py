@@ -75,7 +75,7 @@ def list_jobs(limit: int, url: str | None, key: str | None, as_json: bool) -> No
         ]
         for job in found
     ]
-    click.echo("\n".join(table(["id", "state", "files", "begun", "archive"], rows, right={2}, shrinks=4)))
+    click.echo("\n".join(table(["id", "state", "files", "created", "archive"], rows, right={2}, shrinks=4)))
 
 
 @jobs.command(short_help="Tell how a job goes on.")

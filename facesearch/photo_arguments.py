@@ -17,9 +17,12 @@ class _Tolerance(click.ParamType[float | str]):
         if value == "auto":
             return "auto"
         try:
-            return click.FloatRange(0, 2).convert(value, param, ctx)
-        except click.BadParameter:
+            distance = float(value)
+        except ValueError:
+            distance = -1.0
+        if not 0 <= distance <= 2:  # nor is NaN
             self.fail(f"{value!r} is neither a distance from 0 to 2 nor `auto`.", param, ctx)
+        return distance
 
 
 PHOTO = click.Path(exists=True, dir_okay=False, path_type=Path)

@@ -27,6 +27,7 @@ _INDENT = 2
 @click.option(
     "--tolerance",
     type=TOLERANCE,
+    metavar="N|auto",
     help="Largest distance, 0 to 2, or `auto`, the one that fits the gallery's size.  [default: the model's]",
 )
 @click.option(

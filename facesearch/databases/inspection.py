@@ -11,13 +11,14 @@ from sqlalchemy import Connection, inspect, text
 from facesearch.config import Settings
 from facesearch.databases.prepared import PreparedDatabase
 from facesearch.databases.statements import MAX_BYTES_A_STATEMENT
-from facesearch.databases.tables import FACES, MODELS, SCHEMA_VERSION, STATE
+from facesearch.databases.tables import FACES, MODELS, SCHEMA_VERSION, STATE, VERSIONS
 from facesearch.errors import FacesearchError
 from facesearch.records import OK, PROBLEM, WARNING, Finding
 
 _RIGHTS = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "ALTER", "INDEX"})
 _GRANT = re.compile(r"GRANT (?P<rights>.+?) ON (?:TABLE )?(?P<on>\S+) TO ", re.IGNORECASE)
 _COLLATION = "utf8mb4_bin"
+_OTHERS = "FACESEARCH_"
 # The tables may be checked page by page while they are this small.
 _CHECKED_BYTES = 256 * 1024**2
 
@@ -168,7 +169,7 @@ def granted(lines: list[str], database: str) -> frozenset[str]:
         if grant is None:
             continue
         on = grant["on"].replace("`", "").replace("\\", "")
-        if on in ("*.*", f"{database}.*") or on == "%.*":
+        if on in ("*.*", f"{database}.*"):
             names = {name.strip().upper() for name in grant["rights"].split(",")}
             rights |= _RIGHTS if names & {"ALL", "ALL PRIVILEGES"} else names
     return frozenset(rights)
@@ -224,5 +225,9 @@ def _collations(connection: Connection) -> dict[str, str | None]:
     rows = connection.exec_driver_sql(
         "SELECT TABLE_NAME, TABLE_COLLATION FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE()"
     )
-    ours = ("IMAGE_DATASET", "FACESEARCH_")
-    return {str(name): collation for name, collation in rows if str(name).upper().startswith(ours)}
+    ours = (FACES, _OTHERS)
+    found = {str(name).upper(): collation for name, collation in rows}
+    # The one of the versions is made by Alembic, and holds four digits.
+    return {
+        name: collation for name, collation in found.items() if name.startswith(ours) and name != VERSIONS
+    }
