@@ -3,6 +3,7 @@
 import json
 import os
 import resource
+import shutil
 import socket
 import time
 from collections.abc import Iterator
@@ -101,7 +102,7 @@ def test_the_data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_room_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, state: str) -> None:
     tmp_path.chmod(0o700)
     usage = type("Usage", (), {"free": free})
-    monkeypatch.setattr(host_checks.shutil, "disk_usage", lambda _: usage)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     assert host_checks.check_data_folder(tmp_path, 0).state == state
 
 

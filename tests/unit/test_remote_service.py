@@ -278,3 +278,16 @@ def test_a_prefix_and_a_password_belong_to_the_address(server: Server) -> None:
 def test_an_address_is_an_url(url: str) -> None:
     with pytest.raises(Invalid, match="--url takes"):
         RemoteService(url)
+
+
+def test_any_route_is_asked_once(service: RemoteService, server: Server, pauses: list[float]) -> None:
+    server.answers = [Answer(200, {"faces": []}), Answer(503, {"message": "Busy."}), Answer(200, [1])]
+    photos = {"file": ("ä\udcff.jpg", b"photo bytes")}
+    assert service.ask("POST", "v1/search", {"k": 3}, photos) == {"faces": []}
+    assert server.asked[0].line == "POST /v1/search?k=3 HTTP/1.1"
+    assert b"photo bytes" in server.asked[0].body
+    with pytest.raises(Unavailable, match=r"Busy\."):
+        service.ask("GET", "v1/jobs")
+    with pytest.raises(Unavailable, match="is not understood"):
+        service.ask("GET", "v1/jobs")
+    assert pauses == []
