@@ -3,6 +3,7 @@
 The children import this before anything else: it must not pull in numeric libraries.
 """
 
+import os.path
 import pickle
 import traceback
 from collections.abc import Callable
@@ -34,7 +35,7 @@ def attempt(task: Callable[[Any], Any], item: Any) -> Attempt:
 def describe(error: BaseException) -> str:
     """Say what was raised and where, without the message: it may quote a password or a client's data."""
     frames = traceback.extract_tb(error.__traceback__)[-FRAMES_NAMED:]
-    places = " > ".join(f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames)
+    places = " > ".join(f"{os.path.basename(frame.filename)}:{frame.lineno} {frame.name}" for frame in frames)
     return f"{type(error).__name__} at {places or 'an unknown place'}"
 
 
