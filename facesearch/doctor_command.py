@@ -56,12 +56,14 @@ def _lines(finding: Finding) -> str:
 
 def _summary(checks: int, problems: int, warnings: int) -> str:
     if not problems and not warnings:
-        return click.style(f"All {checks} checks are in order.", fg="green", bold=True)
+        return click.style(f"{_counted(checks, 'check')}, and all is in order.", fg="green", bold=True)
     counted = [
-        f"{number} {noun if number == 1 else noun + 's'}"
-        for number, noun in ((problems, "problem"), (warnings, "warning"))
-        if number
+        _counted(number, noun) for number, noun in ((problems, "problem"), (warnings, "warning")) if number
     ]
     ending = "what to do stands beside each." if problems else "the service can run like this."
-    said = f"{' and '.join(counted)} in {checks} checks: {ending}"
+    said = f"{' and '.join(counted)} in {_counted(checks, 'check')}: {ending}"
     return click.style(said, fg="red" if problems else "yellow", bold=True)
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

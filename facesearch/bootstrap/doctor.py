@@ -50,20 +50,26 @@ def examine() -> Iterator[Finding]:
         advice = "Correct the config file; docs/reference/configuration.md lists every key."
         yield Finding("config", PROBLEM, error.message, advice)
         return
-    yield host_checks.check_config(settings)
-    yield host_checks.check_data_folder(settings.data_dir, settings.limits.zip_bytes)
+    yield from _guarded("config", _config, settings)
+    yield from _guarded("data folder", _data_folder, settings)
     # Before the encoder: the driver must be loaded before its libraries.
     state: list[DatabaseState] = []
     yield from _guarded("database", _database, settings, state)
     known = state[0] if state else None
-    yield from _guarded("models", _models, settings)
-    with scratch_models(settings) as models:
-        yield from _guarded("encoder", _encoder, settings, models, known)
-        yield from _guarded("pool", _pool, settings, models)
-    yield from _guarded("index", _index, settings, known)
+    models = list(_guarded("models", _models, settings))
+    yield from models
+    if any(finding.state == PROBLEM for finding in models):
+        yield Finding(
+            "encoder", WARNING, "Not tried without its models, and neither are pool, index and memory."
+        )
+    else:
+        with scratch_models(settings) as folder:
+            yield from _guarded("encoder", _encoder, settings, folder, known)
+            yield from _guarded("pool", _pool, settings, folder)
+        yield from _guarded("index", _index, settings, known)
     yield from _guarded("port", _port, settings)
     yield from _guarded("clock", _clock, settings, known)
-    yield host_checks.check_open_files(settings)
+    yield from _guarded("open files", _open_files, settings)
 
 
 def _guarded(name: str, check: Callable[..., Iterator[Finding]], *arguments: object) -> Iterator[Finding]:
@@ -74,6 +80,16 @@ def _guarded(name: str, check: Callable[..., Iterator[Finding]], *arguments: obj
         yield Finding(name, PROBLEM, error.message)
     except OSError as error:
         yield Finding(name, PROBLEM, f"{error.strerror or error}.")
+    except Exception as error:  # of a library, say: whoever asks what is wrong is to hear of the rest too
+        yield Finding(name, PROBLEM, f"The check broke off: {type(error).__name__}: {error}.")
+
+
+def _config(settings: Settings) -> Iterator[Finding]:
+    yield host_checks.check_config(settings)
+
+
+def _data_folder(settings: Settings) -> Iterator[Finding]:
+    yield host_checks.check_data_folder(settings.data_dir, settings.limits.zip_bytes)
 
 
 def _database(settings: Settings, state: list[DatabaseState]) -> Iterator[Finding]:
@@ -168,6 +184,10 @@ def _index(settings: Settings, state: DatabaseState | None) -> Iterator[Finding]
         )
         faces = faces or index.count()
     yield host_checks.check_memory(settings, index_bytes(encoder.dimension, faces, FIT_FROM), faces)
+
+
+def _open_files(settings: Settings) -> Iterator[Finding]:
+    yield host_checks.check_open_files(settings)
 
 
 def _port(settings: Settings) -> Iterator[Finding]:

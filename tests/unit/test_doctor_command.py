@@ -30,7 +30,7 @@ def test_all_in_order_ends_with_zero(monkeypatch: pytest.MonkeyPatch) -> None:
     assert result.output.splitlines() == [
         "ok       config           Every key is known.",
         "",
-        "All 1 checks are in order.",
+        "1 check, and all is in order.",
     ]
 
 
