@@ -224,3 +224,8 @@ def test_a_file_that_cannot_be_replaced_is_named(write: Write, monkeypatch: pyte
     with pytest.raises(InvalidConfig, match="cannot be written"):
         change_settings("encoder", {"model": "sface"}, environment)
     assert [path.name for path in Path(environment["FACESEARCH_CONFIG"]).parent.iterdir()] == ["config.json"]
+
+
+def test_a_client_s_key_in_the_environment_is_no_setting(write: Write) -> None:
+    environment = write({}) | {"FACESEARCH_API_KEY": "fs_x"}
+    assert load_settings(environment).model_copy(update={"data_dir": Settings().data_dir}) == Settings()

@@ -209,3 +209,27 @@ def test_a_zip_that_the_service_would_refuse_is_not_sent(
         pass
     error = run(tmp_path / "a.zip", "--url", "http://x", ends=1).stderr
     assert "a.zip has 22 bytes, and the service takes archives of 20. Unpacked, as a folder" in error
+
+
+def test_the_key_of_a_service_reaches_its_client(
+    run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys: list[str | None] = []
+
+    class Service(remote_service.RemoteService):
+        def __init__(self, *arguments: Any, key: str | None = None) -> None:
+            keys.append(key)
+            super().__init__(*arguments, key=key)
+
+    monkeypatch.setattr(remote_service, "RemoteService", Service)
+    url = f"http://127.0.0.1:{free_port()}"
+    run(folder, "--url", url, "--key", "fs_x", ends=1)
+    run(folder, "--url", url, ends=1)
+    assert keys == ["fs_x", None]
+
+
+def test_a_key_without_a_service_is_refused(run: Run, folder: Path, tmp_path: Path) -> None:
+    assert "--key goes with --url" in run(folder, "--key", "fs_x", ends=2).stderr
+    encodings = tmp_path / "faces.npy"
+    np.save(encodings, np.zeros((1, 128)))
+    assert "--key" in run(encodings, "--key", "fs_x", ends=2).stderr

@@ -4,6 +4,7 @@ import io
 import json
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -26,6 +27,7 @@ class Asked(NamedTuple):
     line: str
     key: str | None
     body: bytes
+    api_key: str | None = None
 
 
 class Answer(NamedTuple):
@@ -52,7 +54,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        self.server.asked.append(Asked(self.requestline, self.headers.get("Idempotency-Key"), body))
+        self.server.asked.append(
+            Asked(self.requestline, self.headers.get("Idempotency-Key"), body, self.headers.get("X-API-Key"))
+        )
         answer = self.server.answers.pop(0)
         if answer.status is None:
             self.close_connection = True
@@ -291,3 +295,40 @@ def test_any_route_is_asked_once(service: RemoteService, server: Server, pauses:
     with pytest.raises(Unavailable, match="is not understood"):
         service.ask("GET", "v1/jobs")
     assert pauses == []
+
+
+@pytest.mark.parametrize(
+    ("key", "environment", "sent"),
+    [
+        ("fs_a", "fs_b", "fs_a"),
+        (" fs_a\n", "", "fs_a"),
+        (None, "fs_b", "fs_b"),
+        (None, "", None),
+        ("", "fs_b", None),
+    ],
+)
+def test_the_key_goes_with_each_request(
+    server: Server, monkeypatch: pytest.MonkeyPatch, key: str | None, environment: str, sent: str | None
+) -> None:
+    monkeypatch.setenv("FACESEARCH_API_KEY", environment)
+    server.answers = [Answer(200, {"limits": LIMITS}), Answer(200, JOB)]
+    with closing(RemoteService(server.url, key=key)) as service:
+        service.limits()
+        service.job("j1")
+    assert [asked.api_key for asked in server.asked] == [sent, sent]
+
+
+@pytest.mark.parametrize("key", ["fs_é", "a\nb", "a\x00"])
+def test_a_key_that_no_header_can_hold_is_refused(key: str) -> None:
+    with pytest.raises(Invalid, match="characters"):
+        RemoteService("http://127.0.0.1:1", key=key)
+
+
+def test_who_has_no_key_is_told_where_to_give_one(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FACESEARCH_API_KEY", raising=False)
+    refusal = Answer(401, {"code": "key_missing", "message": "The service wants a key."})
+    server.answers = [refusal, refusal]
+    for key, told in ((None, "--key or FACESEARCH_API_KEY"), ("fs_a", "wants a key.")):
+        with closing(RemoteService(server.url, key=key)) as service, pytest.raises(Invalid) as refused:
+            service.limits()
+        assert refused.value.message.endswith(f"{told}." if key is None else told)
