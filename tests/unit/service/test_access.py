@@ -17,6 +17,7 @@ class TestKeyAccess(AccessContract):
     @pytest.fixture
     def database(self, tmp_path: Path) -> Iterator[ImageDatabase]:
         database = open_image_database(Settings(data_dir=tmp_path, database=DatabaseSettings(wait_s=30)))
+        database.prepare()
         yield database
         database.close()
 
