@@ -7,6 +7,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from facesearch.config import LimitSettings
+from facesearch.web.gate import route_path
 from facesearch.web.stopping import Stopping
 
 ZIP_PATHS = ("/add_faces_in_bulk", "/v1/imports")
@@ -41,7 +42,7 @@ class BodyLimit:
             await self._app(scope, receive, send)
             return
         limits: LimitSettings = scope["app"].state.limits
-        path = scope["path"].rstrip("/")
+        path = route_path(scope).rstrip("/")
         file_bytes = limits.zip_bytes if path in ZIP_PATHS else limits.photo_bytes
         files = 2 if path in PAIR_PATHS else 1
         body = _BoundedBody(receive, file_bytes, files, _declared_length(scope), scope["app"].state.stopping)

@@ -3,9 +3,11 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from facesearch.config import Settings
 from facesearch.errors import DatabaseUnavailable, ModelMismatch
 from facesearch.records import (
     AutoTolerance,
+    Caller,
     ChosenTolerance,
     FoundFaces,
     LeastSimilarity,
@@ -15,7 +17,9 @@ from facesearch.records import (
     Wanted,
     WantedTolerance,
 )
+from facesearch.web import create_app, photos_schemas
 from tests.web.conftest import FakeAPI
+from tests.web.test_openapi import check
 
 PHOTO = {"file": ("a.jpg", b"photo", "image/jpeg")}
 PAIR = {"source": ("a.jpg", b"one", "image/jpeg"), "target": ("b.jpg", b"two", "image/jpeg")}
@@ -195,6 +199,19 @@ def test_what_is_wanted_of_the_photo_reaches_the_api(client: TestClient, api: Fa
     assert api.calls[0][-1] == Wanted(False, "cnn", 2, 30, 5)
 
 
+@pytest.mark.parametrize("route", [*ROUTES, "/v1/models", "/v1/models/network-mirror"])
+def test_a_key_that_may_read_is_enough_and_leaves_no_audit_entry(
+    client: TestClient, api: FakeAPI, route: str
+) -> None:
+    api.fake_access.callers = {"right": Caller("fs_1", scope="read")}
+    method, files = ("GET", None) if "models" in route else ("POST", files_of(route))
+    for key, status in (("wrong", 401), ("right", 200)):
+        answer = client.request(method, route, files=files, headers={"X-API-Key": key})
+        assert answer.status_code == status
+    assert len(api.calls) == 1
+    assert api.fake_access.deeds == []
+
+
 @pytest.mark.parametrize("name", ["other", "Default", "", "d\u00e9faut", "x" * 255, "x" * 10_000])
 def test_there_is_one_collection(client: TestClient, api: FakeAPI, name: str) -> None:
     answer = client.post("/v1/search", params={"collection": name}, files=PHOTO)
@@ -267,12 +284,27 @@ def test_two_photos_of_the_largest_size_are_compared_and_a_larger_one_is_refused
     assert len(api.calls) == 1
 
 
+def test_a_mounted_service_takes_two_photos_too(api: FakeAPI, settings: Settings) -> None:
+    app = create_app(lambda: settings, lambda _: api)
+    with TestClient(app, base_url="http://127.0.0.1", client=("127.0.0.1", 1), root_path="/faces") as client:
+        answer = client.post("/faces/v1/compare", files=dict.fromkeys(PAIR, b"x" * 100_000))
+        assert answer.status_code == 200
+
+
 @pytest.mark.parametrize("route", ["/v1/detect", "/v1/search"])
 def test_one_photo_has_the_room_of_one(client: TestClient, api: FakeAPI, route: str) -> None:
     assert client.post(route, files={"file": b"x" * 100_000}).status_code == 200
     answer = client.post(route, files={"file": b"x" * 170_000})
     assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
     assert len(api.calls) == 1
+
+
+def test_answers_are_what_their_schemas_say(client: TestClient) -> None:
+    check(client.post("/v1/detect", files=PHOTO).json(), photos_schemas.DetectAnswer)
+    check(client.post("/v1/compare", files=PAIR).json(), photos_schemas.CompareAnswer)
+    check(client.post("/v1/search", files=PHOTO).json(), photos_schemas.V1Search)
+    check(client.get("/v1/models").json(), photos_schemas.ModelsAnswer)
+    check(client.get("/v1/models/network-mirror").json(), photos_schemas.ModelAnswer)
 
 
 def test_a_photo_without_faces_is_no_error(client: TestClient, api: FakeAPI) -> None:
