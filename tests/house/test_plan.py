@@ -48,6 +48,7 @@ def test_every_port_stands_on_one_page() -> None:
         "Access",
         "DatabaseCRUD",
         "FaceIndex",
+        "Health",
         "Image",
         "ImageDatabase",
         "ImageEncoder",
