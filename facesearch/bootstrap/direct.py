@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Any, cast
 
-from facesearch.bootstrap.service import IMPORTS, INDEX, build_api
+from facesearch.bootstrap.service import IMPORTS, INDEX, MODELS, build_api
 from facesearch.config import Settings
 from facesearch.databases import SQLImageDatabase, open_image_database, open_job_store
 from facesearch.databases.factory import SQLITE_FILE
@@ -24,8 +24,7 @@ def reading_api(settings: Settings) -> Iterator[API]:
     """The service's parts in this process, on a database that is only read.
 
     Raises:
-        NotAllowed: what a search keeps beside the database is another user's.
-        DatabaseUnavailable, Conflict: there is no database yet, or its tables are not of this version.
+        NotAllowed: what is kept beside the database is another user's.
     """
     _refuse_other_user(settings)
     with closing(build_api(settings, read_only=True)) as api:
@@ -69,9 +68,9 @@ def compare_photos(
         largest: whether only the largest face of each counts.
 
     Raises:
-        FacesearchError: as API.compare.
+        FacesearchError: as API.compare, and as `reading_api`.
     """
-    with closing(build_api(settings, read_only=True)) as api:
+    with reading_api(settings) as api:
         found = api.compare(
             PhotoFile(*source), PhotoFile(*target), _wanted(tolerance, None), Wanted(only_largest=largest)
         )
@@ -151,10 +150,10 @@ def _wanted(tolerance: float | str | None, false_alarm_rate: float | None) -> fl
 
 
 def _refuse_other_user(settings: Settings) -> None:
-    """Refuse to write a copy of the gallery that the service could not read then."""
-    folder = settings.data_dir / INDEX
-    if folder.exists() and folder.stat().st_uid != os.geteuid():
-        raise NotAllowed(
-            "The search index is another user's: run this as the user that the service runs as, or ask the "
-            "service with --url."
-        )
+    """Refuse to write what the service could not read or replace then: the gallery's copy, built graphs."""
+    for folder in (settings.data_dir / INDEX, settings.data_dir / MODELS):
+        if folder.exists() and folder.stat().st_uid != os.geteuid():
+            raise NotAllowed(
+                "The data folder is another user's: run this as the user that the service runs as, or ask "
+                "the service with --url."
+            )
