@@ -145,7 +145,7 @@ class Checker:
         chance: random.Random,
     ) -> None:
         """Find each face where it lies, in the service's own copy; some must lie where their photos do."""
-        vectors = _vectors(database, encoder.model_id)
+        vectors = vectors_of(database, encoder.model_id)
         ids = {report["id"] for report in inserted.values()}
         self._expect_none(vectors.keys() ^ ids, "in the changes or in the reports alone")
         if not vectors:
@@ -190,6 +190,6 @@ def _faces(file: ZippedFile, encoder: AGTEncoder, settings: Settings) -> list[ND
     return [face.embedding for face in encoder.encode(image, Wanted(only_largest=True)).faces]
 
 
-def _vectors(database: ImageDatabase, model_id: str) -> dict[int, NDArray[np.float32]]:
+def vectors_of(database: ImageDatabase, model_id: str) -> dict[int, NDArray[np.float32]]:
     changes: Iterable[Any] = (change for batch in database.changes_after(0, model_id) for change in batch)
     return {change.face_id: change.embedding for change in changes if change.embedding is not None}
