@@ -160,7 +160,7 @@ class Summary:
         lines += [f"  {printable(report.path)}: {printable(report.reason or '')}" for report in self.failures]
         more = _wrong(imported.counts) - len(self.failures)
         if self.report is not None:
-            lines.append(f"What became of each file is in {self.report}.")
+            lines.append(f"What became of each file is in {printable(str(self.report))}.")
         elif more > 0:
             lines.append(f"  and {more:,} more; --report FILE.csv writes down what became of each file.")
         return lines

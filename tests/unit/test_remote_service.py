@@ -45,6 +45,9 @@ class Server(ThreadingHTTPServer):
         self.asked: list[Asked] = []
         self.url = f"http://127.0.0.1:{self.server_port}"
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client may hang up."""
+
 
 class _Handler(BaseHTTPRequestHandler):
     server: Server
