@@ -165,7 +165,7 @@ class DatabaseCRUD(ABC):
         limit: int | None = None,
         descending: bool = False,
     ) -> list[dict[str, Any]]:
-        """Return matching rows as dictionaries of the wanted columns (all by default), in a column's order."""
+        """Return matching rows as dictionaries of the wanted columns (all by default), in the order of one."""
 
     @abstractmethod
     def update(self, table: str, values: Mapping[str, Any], where: Mapping[str, Any]) -> int:
@@ -368,7 +368,10 @@ class JobStore(ABC):
 
     @abstractmethod
     def prune(self, keep_days: float) -> list[str]:
-        """Forget answers of more than 24 hours ago, and jobs that were over for so many days; their ids."""
+        """Forget answers of more than 24 hours ago, and jobs that were over for so many days; their ids.
+
+        Jobs of commands whose leases ended minutes ago end as failed: nobody will go on with them.
+        """
 
 
 class FaceIndex(ABC):

@@ -26,10 +26,19 @@ from facesearch.databases.tables import (
     PLACES,
     REASON_WIDTH,
 )
-from facesearch.errors import Conflict, FacesearchError, InvalidParameter, JobNotFound, JobOver, LeaseLost
+from facesearch.errors import (
+    Conflict,
+    FacesearchError,
+    InvalidParameter,
+    JobNotFound,
+    JobOver,
+    LeaseLost,
+    WorkerDied,
+)
 from facesearch.interfaces import JobStore
 from facesearch.records import (
     CANCELLED,
+    COMMANDS_PLACE,
     DONE,
     FAILED,
     FILE_STATUSES,
@@ -45,6 +54,7 @@ from facesearch.records import (
 
 JOBS_A_BATCH = 100
 FILES_A_BATCH = 2_000
+ABANDONED_S = 120.0
 MAX_PAGE = 10_000
 UNFINISHED = [QUEUED, RUNNING]
 OVER = [DONE, FAILED, CANCELLED]
@@ -208,6 +218,7 @@ class SQLJobStore(JobStore):
         In many small transactions: one that is cut short is gone on with by the next call.
         """
         self._answers.prune()
+        self._end_abandoned()
         old = {"state": OVER, "finished_at <=": self._now() - timedelta(days=keep_days)}
         gone: list[str] = []
         while rows := self._database.select(JOBS, ["number", "id"], old, "number", JOBS_A_BATCH):
@@ -216,6 +227,15 @@ class SQLJobStore(JobStore):
                 if self._database.delete(JOBS, {"number": row["number"]}):
                     gone.append(row["id"])
         return gone
+
+    def _end_abandoned(self) -> None:
+        lapsed = {"state": RUNNING, "lease_until <": self._now() - timedelta(seconds=ABANDONED_S)}
+        for row in self._database.select(JOBS, ["number", "place", "lease_until"], lapsed):
+            if row.pop("place").startswith(COMMANDS_PLACE):
+                error = WorkerDied("The command that worked on this ended before it.")
+                ended = {"state": FAILED, "finished_at": self._now(), **_NOBODY}
+                told_of = {"error_code": error.code, "error": error.message}
+                self._database.update(JOBS, ended | told_of, {**row, "state": RUNNING})
 
     def _now(self) -> datetime:
         return self._clock().astimezone(UTC).replace(tzinfo=None)

@@ -19,7 +19,17 @@ from facesearch.errors import (
     Unavailable,
 )
 from facesearch.interfaces import Imports
-from facesearch.records import DONE, FAILED, FileReport, ImportOptions, Job, NewJob, Once, Page
+from facesearch.records import (
+    COMMANDS_PLACE,
+    DONE,
+    FAILED,
+    FileReport,
+    ImportOptions,
+    Job,
+    NewJob,
+    Once,
+    Page,
+)
 from facesearch.service.archive import PhotoArchive
 from facesearch.service.enrol import FACES
 from facesearch.service.first_answers import FirstAnswers
@@ -163,7 +173,7 @@ class ImportJobs(Imports):
         """
         _check(options)
         owner, stop = uuid.uuid4().hex, threading.Event()
-        new = NewJob(uuid.uuid4().hex, f"command-{owner[:20]}", base_name(name), options, len(source))
+        new = NewJob(uuid.uuid4().hex, COMMANDS_PLACE + owner, base_name(name), options, len(source))
         self._jobs.add(new)
         job = self._jobs.claim(new.place, owner, self._intake.lease_s, 1)
         if job is None:
