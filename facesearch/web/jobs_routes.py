@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from facesearch.errors import JobNotFound
 from facesearch.web import answers
 from facesearch.web.cursors import cursor, number_of
-from facesearch.web.job_events import EventStream
+from facesearch.web.job_events import END_ID, EventStream
 from facesearch.web.job_report import table
 from facesearch.web.schemas import FilesPage, JobAnswer, JobsPage, V1Error
 from facesearch.web.work import JobWatch, in_thread
@@ -87,9 +87,12 @@ async def report(request: Request, job_id: JobId) -> StreamingResponse:
     "/{job_id}/events",
     summary="Follow a job as server-sent events",
     response_class=Response,
-    responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
+    responses={
+        200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}},
+        204: {"description": "The client has seen the end: its `Last-Event-ID` says so."},
+    },
 )
-async def events(request: Request, job_id: JobId) -> EventStream:
+async def events(request: Request, job_id: JobId) -> Response:
     """`progress` whenever the job has changed, and `end` once it is over; the data is the job.
 
     A stream that closes without `end` may be opened again.
@@ -97,4 +100,6 @@ async def events(request: Request, job_id: JobId) -> EventStream:
     state = request.app.state
     state.streams.refuse_if_full()
     job = await in_thread(request, lambda api: api.imports.get(job_id))
+    if job.is_over and request.headers.get("Last-Event-ID") == END_ID:
+        return Response(status_code=204)
     return EventStream(JobWatch(request, job_id, state.stream_threads), job, state.streams)

@@ -269,6 +269,17 @@ def test_a_job_that_is_over_is_one_progress_and_the_end(client: TestClient, api:
     assert told[1][1] == client.get("/v1/jobs/job-1").json()
 
 
+def test_a_browser_that_has_seen_the_end_is_told_not_to_connect_again(
+    client: TestClient, api: FakeAPI
+) -> None:
+    api.fake_imports.add(DONE)
+    events = client.get("/v1/jobs/job-1/events").text.split("\n\n")
+    assert [("id: end" in event.splitlines()) for event in events if event] == [False, True]
+    seen = client.get("/v1/jobs/job-1/events", headers={"Last-Event-ID": "end"})
+    assert (seen.status_code, seen.content) == (204, b"")
+    assert client.get("/v1/jobs/job-1/events", headers={"Last-Event-ID": "7"}).status_code == 200
+
+
 def test_each_change_is_a_progress_and_nothing_else_is(client: TestClient, api: FakeAPI) -> None:
     fake = api.fake_imports
     fake.add(RUNNING, total=3)
