@@ -165,7 +165,7 @@ class DatabaseCRUD(ABC):
         limit: int | None = None,
         descending: bool = False,
     ) -> list[dict[str, Any]]:
-        """Return matching rows as dictionaries of the wanted columns (all by default), in the order of one."""
+        """Return matching rows as dictionaries of wanted columns (all by default), in the order of one."""
 
     @abstractmethod
     def update(self, table: str, values: Mapping[str, Any], where: Mapping[str, Any]) -> int:
@@ -290,6 +290,13 @@ class JobStore(ABC):
 
         Raises:
             JobNotFound: there is none of this id.
+        """
+
+    @abstractmethod
+    def exists(self, job_id: str) -> bool:
+        """Whether there is a job of this id; one that is being added by another transaction is waited for.
+
+        After an addition that failed this tells whether it was carried out nevertheless.
         """
 
     @abstractmethod
