@@ -71,7 +71,8 @@ class SQLJobStore(JobStore):
     """Jobs, their files' reports and first answers, in the database of the faces.
 
     Lives as long as that database, whose connections and transactions it shares; any thread may call it.
-    A job's row is locked by its number alone, and always after the counter of the faces' changes.
+    A job's row is locked by its number alone, and always after the counter of the faces' changes; `exists`,
+    which locks nothing else, goes by its id.
 
     Args:
         clock: tells the time with its zone.
@@ -99,6 +100,11 @@ class SQLJobStore(JobStore):
         if not rows:
             raise JobNotFound
         return job_of(rows[0])
+
+    def exists(self, job_id: str) -> bool:
+        self._database.ready()
+        # Reading would pass over a row that is not committed yet; a change waits for it.
+        return is_job_id(job_id) and self._database.update(JOBS, {"id": job_id}, {"id": job_id}) > 0
 
     def jobs(self, limit: int, before: int | None = None) -> Page[Job]:
         self._database.ready()

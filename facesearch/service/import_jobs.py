@@ -41,7 +41,7 @@ from facesearch.service.photo_source import PhotoSource
 from facesearch.service.waiting_room import WaitingRoom
 
 _LONGEST_LOOK_S = 0.5
-_STALE_ARCHIVE_S = 3600.0
+_STALE_ARCHIVE_S = 300.0
 _REPORTS_A_PAGE = 10_000
 
 
@@ -108,7 +108,8 @@ class ImportJobs(Imports):
                 lambda first: self._jobs.get(first["job"]),
             )
         except DatabaseUnavailable:
-            raise  # the job may be there nevertheless; an archive without one goes when it is tidied up
+            self._forget_unless_queued(new.id)
+            raise
         except BaseException:
             self._room.forget(new.id)
             raise
@@ -237,6 +238,15 @@ class ImportJobs(Imports):
             return len(photos) + (len(photos.people.unused(e.path for e in photos)) if photos.people else 0)
         finally:
             photos.close()
+
+    def _forget_unless_queued(self, job_id: str) -> None:
+        """Delete the archive of a job that did not come to be: each repetition would leave one more.
+
+        Where the database does not say whether it is there, the archive goes when it is tidied up.
+        """
+        with suppress(DatabaseUnavailable):
+            if not self._jobs.exists(job_id):
+                self._room.forget(job_id)
 
     def _tidy(self) -> None:
         """Forget old jobs, and archives whose jobs are over or never came to be."""

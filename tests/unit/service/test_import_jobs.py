@@ -227,6 +227,27 @@ def test_archives_without_a_job_are_put_away(opened: Opened, tmp_path: Path) -> 
     assert [file.stem for file in (tmp_path / "imports").glob("*.zip")] == ["1" * 32]
 
 
+@pytest.mark.parametrize("committed", [False, True])
+def test_an_archive_is_kept_where_its_job_is_there_though_the_database_went_away(
+    opened: Opened, new_database: NewDatabase, tmp_path: Path, committed: bool
+) -> None:
+    database, gate = new_database(), threading.Event()
+    api = opened(database=database, pool=GatedPool(gate))
+    lost = iter([DatabaseUnavailable("Gone away.")])
+
+    def go_away() -> None:
+        for error in lost:
+            raise error
+
+    setattr(database, "loses" if committed else "fails", go_away)
+    with pytest.raises(DatabaseUnavailable):
+        started(api)
+    assert len(list((tmp_path / "imports").glob("*.zip"))) == len(api.imports.jobs(9).items) == committed
+    gate.set()
+    for job in api.imports.jobs(9).items:
+        assert api.imports.wait(job.id, LIMIT_S).state == DONE
+
+
 def source(data: dict[str, bytes]) -> PhotoArchive:
     return PhotoArchive(zipped(data), LimitSettings())
 
