@@ -78,7 +78,7 @@ async def files(
 async def report(request: Request, job_id: JobId) -> StreamingResponse:
     """UTF-8. Text that a spreadsheet program could take for a formula has an apostrophe before it."""
     watch = JobWatch(request, job_id, request.app.state.threads)
-    first = await watch.files()
+    first = await watch.first_files()
     headers = {"Content-Disposition": f'attachment; filename="import-{job_id}.csv"'}
     return StreamingResponse(table(watch, first), headers=headers, media_type="text/csv")
 

@@ -84,6 +84,10 @@ class JobWatch:
             if await self._request.is_disconnected():
                 return None
 
+    async def first_files(self) -> Page[FileReport]:
+        """The first page of `files`, asked once: an answer that has not begun can still be 503."""
+        return await self.ask(lambda api: api.imports.files(self.job_id, _FILES_PER_PAGE))
+
     async def files(self, after: int | None = None) -> Page[FileReport]:
         """The reports that follow a position, one page of them."""
         return await self.insist(lambda api: api.imports.files(self.job_id, _FILES_PER_PAGE, after))
