@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from facesearch.errors import Unavailable, WorkerDied
+from facesearch.errors import StorageFull, Unavailable, WorkerDied
 from facesearch.interfaces import FaceIndex
 from facesearch.records import Outcome
 from facesearch.search import ExactIndex
