@@ -171,15 +171,15 @@ class Client(threading.Thread):
         # As enrolment looked: doubled only where there is none.
         for upsample in (0, 1):
             query = {"k": NEAREST, "upsample": upsample}
-            found = self._ask("search", "POST", "/search_faces/", params=query, files=file)
-            if found is None or not self._expect(found, 200) or found.json()["result"]["stale"]:
+            answer = self._ask("search", "POST", "/search_faces/", params=query, files=file)
+            if answer is None or not self._expect(answer, 200) or answer.json()["result"]["stale"]:
                 return
-            faces = found.json()["body"]["matches"].values()
+            faces = answer.json()["body"]["matches"].values()
             if faces:
                 break
         ids = [match["id"] for matches in faces for match in matches]
         if added not in ids and len(ids) < NEAREST:
-            self._account.complain(f"face {added} of {name} was added, and {found.text} found")
+            self._account.complain(f"face {added} of {name} was added, and {answer.text[:300]} found")
 
     def _bulk(self) -> None:
         archive, digests = self._new_zip(BULK_PHOTOS)
