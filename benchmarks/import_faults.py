@@ -42,6 +42,7 @@ KILLED_AGAIN = 0.3
 LONGEST_PAUSE_S = 2.0
 ROUND_LIMIT_S = 240.0
 LEASE_S = 2.0
+SHOWN = 20
 LOG_SHOWN = 5000
 
 
@@ -112,6 +113,7 @@ def run_round(folder: Path, engine: str, seed: int, photos: int) -> tuple[Counte
             if words in server.log:
                 wrong.append(f"the log says {words}")
         if wrong:
+            del wrong[SHOWN:]
             wrong.append(f"the log's end:\n{server.log[-LOG_SHOWN:]}")
     return happened, wrong
 

@@ -132,3 +132,14 @@ def _pools(server: Server) -> dict[int, list[int]]:
         if process.role == CHILD:
             pools.setdefault(workers[process.above], []).append(process.pid)
     return pools
+
+
+def wrong_words(log: str) -> list[str]:
+    """What a service's log may not say, each with what follows it.
+
+    A child of which the maker is killed while it starts says so in a traceback of multiprocessing's own,
+    before any line of ours: that is no fault.
+    """
+    said = _ORPHANED_AT_START.sub("", log)
+    found = (said.find(words) for words in ("Traceback", "Unforeseen", "Connection in use"))
+    return [said[at : at + SHOWN_OF_LOG] for at in found if at >= 0]
