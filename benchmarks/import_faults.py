@@ -32,7 +32,7 @@ from benchmarks.import_check import Checker
 from benchmarks.import_client import OVER, ImportClient, WrongAnswer
 from benchmarks.killer import END_S, LOOK_S, Killer
 from benchmarks.machine import describe
-from benchmarks.processes import kill, wait_for_none
+from benchmarks.processes import kill, wait_for_none, wrong_words
 from facesearch.config import DatabaseSettings
 from tests.mariadb import MariaDB
 from tests.server import Server
@@ -109,9 +109,7 @@ def run_round(folder: Path, engine: str, seed: int, photos: int) -> tuple[Counte
         if left := wait_for_none(server.config_file, END_S):
             wrong.append(f"processes {left} are left")
             kill(left)
-        for words in ("Traceback", "Unforeseen", "Connection in use"):
-            if words in server.log:
-                wrong.append(f"the log says {words}")
+        wrong += [f"the log says {words}" for words in wrong_words(server.log)]
         if wrong:
             del wrong[SHOWN:]
             wrong.append(f"the log's end:\n{server.log[-LOG_SHOWN:]}")

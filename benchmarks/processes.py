@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import time
 from collections.abc import Iterable
@@ -12,6 +13,10 @@ from tests.server import Server, is_alive
 
 MASTER, WORKER, SUPERVISOR, CHILD, OTHER = "gunicorn", "worker", "supervisor", "pool child", "other"
 LOOK_S = 0.2
+SHOWN_OF_LOG = 2000
+_ORPHANED_AT_START = re.compile(
+    r"Traceback [^\n]*\n(?:[ \t][^\n]*\n)*?[^\n]*in spawn_main\n(?:[ \t][^\n]*\n)*EOFError[^\n]*\n?"
+)
 
 
 @dataclass(frozen=True)

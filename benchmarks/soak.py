@@ -38,7 +38,7 @@ from benchmarks.import_client import ImportClient, WrongAnswer
 from benchmarks.import_faults import as_config
 from benchmarks.killer import END_S, Killer
 from benchmarks.machine import describe
-from benchmarks.processes import kill, memory_bytes, open_files, processes_of, wait_for_none
+from benchmarks.processes import kill, memory_bytes, open_files, processes_of, wait_for_none, wrong_words
 from benchmarks.soak_clients import Account, Client
 from facesearch.config import CONFIG_VARIABLE, load_settings
 from facesearch.databases import SQLDatabase, open_image_database
@@ -246,10 +246,8 @@ def main() -> None:
         if left := wait_for_none(server.config_file, END_S):
             account.complain(f"processes {left} are left")
             kill(left)
-        for words in ("Traceback", "Unforeseen"):
-            if words in server.log:
-                at = server.log.index(words)
-                account.complain(f"the log says {server.log[at : at + 2000]}")
+        for words in wrong_words(server.log):
+            account.complain(f"the log says {words}")
     wrong = account.wrong + killer.wrong
     report(account, killer)
     if wrong:
