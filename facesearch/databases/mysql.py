@@ -32,6 +32,7 @@ _MEANINGS: dict[type[FacesearchError], dict[str, frozenset[int]]] = {
             {
                 1042,
                 1043,
+                1047,
                 1053,
                 1077,
                 1079,
@@ -44,15 +45,15 @@ _MEANINGS: dict[type[FacesearchError], dict[str, frozenset[int]]] = {
                 4031,
             }
         ),
-        "The database has no connection left for this service.": frozenset({1040, 1203, 1226}),
+        "The database has no connection left for this service.": frozenset({1040, 1129, 1135, 1203, 1226}),
         "The database refuses this service's user, password or database.": frozenset(
             {1044, 1045, 1049, 1130, 1142, 1143, 1227, 1251, 1698, 3118, 4151}
         ),
         "The database is busy: another change held its locks for too long.": frozenset(
-            {1205, 1213, 1317, 1969, 3024, 3058, 3572}
+            {1205, 1206, 1213, 1317, 1969, 3024, 3058, 3572}
         ),
         "The database's disk is full or cannot be written.": frozenset(
-            {1020, 1021, 1026, 1030, 1036, 1037, 1041, 1114, 1290, 1792, 1836}
+            {1020, 1021, 1026, 1030, 1036, 1037, 1041, 1114, 1180, 1290, 1792, 1836}
         ),
     },
     Conflict: {

@@ -249,8 +249,8 @@ class ImportJobs(Imports):
                 self._room.forget(job_id)
 
     def _tidy(self) -> None:
-        """Forget old jobs, and archives whose jobs are over or never came to be."""
-        self._jobs.prune(self._intake.keep_days)
+        """Forget archives whose jobs are over or never came to be, and old jobs."""
+        # Archives first: the others take a database that can be written, which a full disk does not let be.
         for job_id in self._room.older_than(_STALE_ARCHIVE_S):
             try:
                 over = self._jobs.get(job_id).is_over
@@ -258,6 +258,7 @@ class ImportJobs(Imports):
                 over = True
             if over:
                 self._room.forget(job_id)
+        self._jobs.prune(self._intake.keep_days)
 
 
 def _check(options: ImportOptions) -> None:

@@ -223,6 +223,13 @@ def test_values_are_kept_whole_also_where_the_server_is_lenient(server: MariaDB)
     database.close()
 
 
+@pytest.mark.parametrize("number", [1040, 1047, 1129, 1135, 1180, 1205, 1206, 1213, 1927])
+def test_what_may_pass_by_itself_is_to_be_tried_again(database: MySQLImageDatabase, number: int) -> None:
+    database.prepare()
+    with pytest.raises(DatabaseUnavailable), database._reading() as connection:
+        connection.exec_driver_sql(f"SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = {number}")
+
+
 def test_a_statement_that_fails_for_no_known_reason_is_still_our_error(database: MySQLImageDatabase) -> None:
     database.prepare()
     with pytest.raises(FacesearchError) as caught, database._reading() as connection:

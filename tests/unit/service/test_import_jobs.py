@@ -217,13 +217,18 @@ def test_waiting_goes_on_while_the_database_is_away(opened: Opened, new_database
     database.away = None
 
 
-def test_archives_without_a_job_are_put_away(opened: Opened, tmp_path: Path) -> None:
+def test_archives_without_a_job_are_put_away_also_while_nothing_can_be_written(
+    opened: Opened, tmp_path: Path
+) -> None:
     api = opened()
     imports = api.imports
     imports._room.take(zipped(ADA), "0" * 32)
     imports._room.take(zipped(ADA), "1" * 32)
     os.utime(tmp_path / "imports" / f"{'0' * 32}.zip", (1, 1))
-    imports._tidy()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(imports._jobs, "prune", _raise(DatabaseUnavailable("The disk is full.")))
+        with pytest.raises(DatabaseUnavailable):
+            imports._tidy()
     assert [file.stem for file in (tmp_path / "imports").glob("*.zip")] == ["1" * 32]
 
 
