@@ -14,7 +14,10 @@ from tests.server import Server, is_alive
 MASTER, WORKER, SUPERVISOR, CHILD, OTHER = "gunicorn", "worker", "supervisor", "pool child", "other"
 LOOK_S = 0.2
 SHOWN_OF_LOG = 2000
+_INDENTED = r"(?:[ \t][^\n]*\n)"
 _ORPHANED_AT_START = re.compile(
+    rf"Traceback [^\n]*\n{_INDENTED}*?[^\n]*in spawn_main\n{_INDENTED}*EOFError[^\n]*\n?"
+)
     r"Traceback [^\n]*\n(?:[ \t][^\n]*\n)*?[^\n]*in spawn_main\n(?:[ \t][^\n]*\n)*EOFError[^\n]*\n?"
 )
 
