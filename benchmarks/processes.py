@@ -18,8 +18,6 @@ _INDENTED = r"(?:[ \t][^\n]*\n)"
 _ORPHANED_AT_START = re.compile(
     rf"Traceback [^\n]*\n{_INDENTED}*?[^\n]*in spawn_main\n{_INDENTED}*EOFError[^\n]*\n?"
 )
-    r"Traceback [^\n]*\n(?:[ \t][^\n]*\n)*?[^\n]*in spawn_main\n(?:[ \t][^\n]*\n)*EOFError[^\n]*\n?"
-)
 
 
 @dataclass(frozen=True)
