@@ -110,8 +110,9 @@ def _import_encodings(file: Path, names_file: Path | None, allow_pickle: bool) -
     # Here, not above: `serve` needs none of it, and numpy's threads are limited before it is loaded.
     from facesearch.bootstrap import import_encodings  # noqa: PLC0415
 
-    count = import_encodings(load_settings(), file, names_file, allow_pickle)
-    click.echo(f"Imported {count} faces from {file.name}.")
+    stored, known = import_encodings(load_settings(), file, names_file, allow_pickle)
+    before = f"; {known - stored} were stored already" if stored < known else ""
+    click.echo(f"Imported {stored} faces from {file.name}{before}.")
 
 
 def _import_photos(

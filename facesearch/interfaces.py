@@ -570,6 +570,8 @@ class API(ABC):
     def import_faces(self, faces: Iterable[NewFace], model_id: str) -> int:
         """Store faces that were encoded elsewhere; return how many.
 
+        Those whose `photo_sha256` is stored already, or came before, are left out.
+
         Raises:
             ModelMismatch: the gallery holds faces of another model.
         """
