@@ -23,8 +23,13 @@ MIGRATION_READ_TIMEOUT_S = 3600
 _SESSION = (
     "SET SESSION"
     " sql_mode = 'STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,NO_ENGINE_SUBSTITUTION',"
-    " time_zone = '+00:00', innodb_lock_wait_timeout = {wait}, lock_wait_timeout = {wait}"
+    " time_zone = '+00:00', innodb_lock_wait_timeout = {wait}, lock_wait_timeout = {wait},"
+    # A host that froze or lost its network in a transaction would keep its locks from all others for hours.
+    " /*M! idle_transaction_timeout = {idle}, */ wait_timeout = LEAST(@@wait_timeout, {unused})"
 )
+# In waits for a lock: long enough for a process that is short of breath, and a minute by default.
+_IDLE_WAITS = 12
+_UNUSED_S = 600
 
 _MEANINGS: dict[type[FacesearchError], dict[str, frozenset[int]]] = {
     DatabaseUnavailable: {
@@ -99,7 +104,7 @@ class MySQLDatabase(SQLDatabase):
             pool_timeout=settings.wait_s,
             pool_pre_ping=True,
             # Firewalls forget idle connections without telling either end.
-            pool_recycle=600,
+            pool_recycle=_UNUSED_S,
             pool_use_lifo=True,
             # Every connection comes back with its transaction ended; see sql.give_back.
             pool_reset_on_return=None,
@@ -134,7 +139,8 @@ class MySQLDatabase(SQLDatabase):
     def _start_session(self, connection: Any, _record: Any) -> None:
         cursor = connection.cursor()
         try:
-            cursor.execute(_SESSION.format(wait=self._wait_s))
+            idle_s = _IDLE_WAITS * self._wait_s
+            cursor.execute(_SESSION.format(wait=self._wait_s, idle=idle_s, unused=max(idle_s, _UNUSED_S)))
         finally:
             cursor.close()
 

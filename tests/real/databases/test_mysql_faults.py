@@ -8,6 +8,7 @@ import pytest
 
 from facesearch.config import DatabaseSettings, Settings
 from facesearch.databases import MySQLImageDatabase, open_image_database, open_job_store
+from facesearch.databases import mysql as mysql_module
 from facesearch.errors import DatabaseUnavailable, FacesearchError, InvalidParameter
 from facesearch.interfaces import ImageDatabase
 from tests.contracts.image_database import MODEL, all_changes, new_face
@@ -148,6 +149,33 @@ def test_a_held_lock_is_waited_for_and_then_reported(
     database.add_faces([new_face()], MODEL)
     assert [change.number for change in all_changes(database)] == [1, 2]
     holder.close()
+
+
+def test_a_process_that_froze_in_a_transaction_loses_its_locks(
+    server: MariaDB, settings: DatabaseSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody else would tell the server to give up on it."""
+    if "MariaDB" not in server.execute("SELECT VERSION()")[0][0]:
+        pytest.skip("MySQL knows no limit of idle transactions, only one of idle connections")
+    monkeypatch.setattr(mysql_module, "_IDLE_WAITS", 1)
+    frozen, others = MySQLImageDatabase(settings), MySQLImageDatabase(settings)
+    others.prepare()
+
+    def add() -> bool:
+        try:
+            return bool(others.add_faces([new_face()], MODEL))
+        except DatabaseUnavailable:
+            return False
+
+    def freeze() -> None:
+        with frozen.alone():
+            assert any(in_time(add) for _ in range(20))
+
+    with pytest.raises(DatabaseUnavailable):
+        freeze()
+    assert others.newest_change() == 1
+    frozen.close()
+    others.close()
 
 
 def test_one_of_two_deadlocked_transactions_is_told_to_come_again(
