@@ -13,6 +13,7 @@ import httpx2
 import mysql.connector
 import pytest
 
+from facesearch.config import DatabaseSettings
 from tests.labelled_photos import labelled
 from tests.mariadb import MariaDB
 from tests.real.test_service import PICTURES, mysql_settings, zipped
@@ -43,11 +44,17 @@ def killed_connections(mariadb: MariaDB, database: str) -> None:
 
 
 def too_many_connections(mariadb: MariaDB, database: str) -> None:
-    """Others have taken every connection but the last one, which an administrator has; ours are ended."""
-    with _root(mariadb) as connection:
+    """Others take every connection but the last one, which an administrator has; ours are ended."""
+    other = mariadb.new_database()
+    with _root(mariadb) as connection, ExitStack() as held:
         _run(connection, "SET GLOBAL max_connections = 10")
-        with _connections(mariadb, connection, database):
-            time.sleep(AWAY_S)
+        until = time.monotonic() + AWAY_S
+        while time.monotonic() < until:
+            _kill_connections(connection, database)
+            with suppress(mysql.connector.Error):
+                while True:
+                    held.enter_context(closing(_connected(other)))
+            time.sleep(0.05)
         _run(connection, "SET GLOBAL max_connections = 60")
 
 
@@ -211,27 +218,14 @@ def _root(mariadb: MariaDB) -> Iterator[Any]:
         connection.close()
 
 
-@contextmanager
-def _connections(mariadb: MariaDB, connection: Any, database: str) -> Iterator[None]:
-    """End a service's connections, and hold all that there are."""
-    other = mariadb.new_database()
-    _kill_connections(connection, database)
-    with ExitStack() as held:
-        for _ in range(20):
-            with suppress(mysql.connector.Error):
-                held.enter_context(
-                    closing(
-                        mysql.connector.connect(
-                            host=other.host,
-                            port=other.port,
-                            user=other.user,
-                            password=other.password.get_secret_value(),
-                            use_pure=False,
-                        )
-                    )
-                )
-        _kill_connections(connection, database)
-        yield
+def _connected(settings: DatabaseSettings) -> Any:
+    return mysql.connector.connect(
+        host=settings.host,
+        port=settings.port,
+        user=settings.user,
+        password=settings.password.get_secret_value(),
+        use_pure=False,
+    )
 
 
 def _run(connection: Any, *statements: str) -> list[Any]:
