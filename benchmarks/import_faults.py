@@ -23,7 +23,6 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -31,37 +30,19 @@ from typing import Any
 from benchmarks.archives import ZippedFile, mixed_files, zip_bytes
 from benchmarks.import_check import Checker
 from benchmarks.import_client import OVER, ImportClient, WrongAnswer
+from benchmarks.killer import END_S, LOOK_S, Killer
 from benchmarks.machine import describe
-from benchmarks.processes import (
-    CHILD,
-    MASTER,
-    SUPERVISOR,
-    WORKER,
-    all_of,
-    busiest_worker,
-    kill,
-    of_role,
-    processes_of,
-    wait_for_none,
-)
+from benchmarks.processes import kill, wait_for_none, wrong_words
 from facesearch.config import DatabaseSettings
 from tests.mariadb import MariaDB
-from tests.server import Server, is_alive
+from tests.server import Server
 
-A_CHILD, A_SUPERVISOR, THE_WORKER, ALL, THE_DATABASE = (
-    "pool children",
-    "pool supervisors",
-    "gunicorn workers at work",
-    "all of gunicorn",
-    "the database server",
-)
-LONGEST_PAUSE_S = 2.0
 KILLS = 8  # and one at the beginning, and those that follow at once
 KILLED_AGAIN = 0.3
+LONGEST_PAUSE_S = 2.0
 ROUND_LIMIT_S = 240.0
-END_S = 10.0
 LEASE_S = 2.0
-LOOK_S = 0.1
+SHOWN = 20
 LOG_SHOWN = 5000
 
 
@@ -69,21 +50,10 @@ class ImportRound:
     """One job, and what is killed meanwhile. Belongs to the thread that started the database server."""
 
     def __init__(self, server: Server, database: MariaDB | None, chance: random.Random) -> None:
-        self.happened: Counter[str] = Counter()
-        self.wrong: list[str] = []
+        self.killer = Killer(server, database, chance)
         self._server = server
-        self._database = database
         self._chance = chance
         self._client = ImportClient(server.url)
-        self._kills: dict[str, Callable[[], bool]] = {
-            A_CHILD: lambda: self._kill_one(CHILD),
-            A_SUPERVISOR: lambda: self._kill_one(SUPERVISOR),
-            THE_WORKER: self._kill_worker,
-            ALL: self._kill_all,
-        }
-        if database is not None:
-            self._kills[THE_DATABASE] = self._kill_database
-        self._bag: list[str] = []
 
     def run(self, files: dict[str, ZippedFile]) -> dict[str, Any]:
         """Import the files among kills; the job once it is over.
@@ -110,60 +80,13 @@ class ImportRound:
             if now > deadline:
                 raise WrongAnswer(f"the job is not over after {ROUND_LIMIT_S:g} s: {seen}")
             if now >= kill_at:
-                self._kill()
+                self.killer.kill()
                 again = self._chance.random() < KILLED_AGAIN
                 kill_at = time.monotonic() + self._chance.uniform(0.0, LONGEST_PAUSE_S) if again else math.inf
             elif kill_at == math.inf and shares and seen and seen["done"] >= shares[0] * len(files):
                 del shares[0]
                 kill_at = now + self._chance.uniform(0.0, 1.0)
             time.sleep(LOOK_S)
-
-    def _kill(self) -> None:
-        """Each kind comes before any comes again; one that has nothing to kill right now stays."""
-        if not self._bag:
-            self._bag = self._chance.sample(sorted(self._kills), len(self._kills))
-        kind = self._bag[-1]
-        if self._kills[kind]():
-            self._bag.remove(kind)
-            self.happened[kind] += 1
-
-    def _kill_one(self, role: str) -> bool:
-        there = of_role(role, processes_of(self._server))
-        if there:
-            kill([self._chance.choice(there)])
-        return bool(there)
-
-    def _kill_worker(self) -> bool:
-        pid = busiest_worker(self._server)
-        if pid is not None:
-            kill([pid])
-        return pid is not None
-
-    def _kill_all(self) -> bool:
-        """Kill gunicorn's own processes; the pools have to end by themselves, and leave the port alone."""
-        before = all_of(self._server.config_file)
-        processes = processes_of(self._server)
-        kill([*of_role(MASTER, processes), *of_role(WORKER, processes)])
-        self._server.process.wait(END_S)
-        self._server.start()
-        deadline = time.monotonic() + END_S
-        while left := [pid for pid in before if is_alive(pid)]:
-            if time.monotonic() > deadline:
-                self.wrong.append(f"processes {left} outlived gunicorn")
-                kill(left)
-                break
-            time.sleep(LOOK_S)
-        return True
-
-    def _kill_database(self) -> bool:
-        assert self._database is not None
-        self._database.kill()
-        time.sleep(self._chance.uniform(0.0, LONGEST_PAUSE_S))
-        if self._chance.random() < 0.3:
-            other = self._chance.choice([A_CHILD, A_SUPERVISOR, ALL])
-            self.happened[other] += self._kills[other]()
-        self._database.start()
-        return True
 
 
 def run_round(folder: Path, engine: str, seed: int, photos: int) -> tuple[Counter[str], list[str]]:
@@ -186,10 +109,9 @@ def run_round(folder: Path, engine: str, seed: int, photos: int) -> tuple[Counte
         if left := wait_for_none(server.config_file, END_S):
             wrong.append(f"processes {left} are left")
             kill(left)
-        for words in ("Traceback", "Unforeseen", "Connection in use"):
-            if words in server.log:
-                wrong.append(f"the log says {words}")
+        wrong += [f"the log says {words}" for words in wrong_words(server.log)]
         if wrong:
+            del wrong[SHOWN:]
             wrong.append(f"the log's end:\n{server.log[-LOG_SHOWN:]}")
     return happened, wrong
 
@@ -199,17 +121,18 @@ def _import_and_check(
 ) -> list[str]:
     files = mixed_files(photos, chance)
     round_ = ImportRound(server, database, chance)
+    wrong: list[str] = []
     begun = time.monotonic()
     try:
         job = round_.run(files)
         happened["seconds"] += round(time.monotonic() - begun)
         checker = Checker(server, files, job)
-        round_.wrong += checker.check(chance)
+        wrong += checker.check(chance)
         happened.update(checker.counts)
     except WrongAnswer as error:
-        round_.wrong.append(str(error))
-    happened.update(round_.happened)
-    return round_.wrong
+        wrong.append(str(error))
+    happened.update(round_.killer.happened)
+    return wrong + round_.killer.wrong
 
 
 def _settings(database: MariaDB | None) -> dict[str, Any]:

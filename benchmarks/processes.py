@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import time
 from collections.abc import Iterable
@@ -12,6 +13,11 @@ from tests.server import Server, is_alive
 
 MASTER, WORKER, SUPERVISOR, CHILD, OTHER = "gunicorn", "worker", "supervisor", "pool child", "other"
 LOOK_S = 0.2
+SHOWN_OF_LOG = 2000
+_INDENTED = r"(?:[ \t][^\n]*\n)"
+_ORPHANED_AT_START = re.compile(
+    rf"Traceback [^\n]*\n{_INDENTED}*?[^\n]*in spawn_main\n{_INDENTED}*EOFError[^\n]*\n?"
+)
 
 
 @dataclass(frozen=True)
@@ -132,3 +138,14 @@ def _pools(server: Server) -> dict[int, list[int]]:
         if process.role == CHILD:
             pools.setdefault(workers[process.above], []).append(process.pid)
     return pools
+
+
+def wrong_words(log: str) -> list[str]:
+    """What a service's log may not say, each with what follows it.
+
+    A child of which the maker is killed while it starts says so in a traceback of multiprocessing's own,
+    before any line of ours: that is no fault.
+    """
+    said = _ORPHANED_AT_START.sub("", log)
+    found = (said.find(words) for words in ("Traceback", "Unforeseen", "Connection in use"))
+    return [said[at : at + SHOWN_OF_LOG] for at in found if at >= 0]

@@ -125,14 +125,15 @@ class IntakeSettings(_Section):
     """How archives become faces: jobs that a host works on at the same time, and how many more may wait.
 
     A job belongs to the process that renews its lease of `lease_s`; where that ends, another takes it over.
-    A job that is over is forgotten after `keep_days`. `old_routes_skip_duplicates`: whether /add_face/ and
-    /add_faces_in_bulk/ leave out a photo whose bytes are stored already, as /v1/imports does.
+    A job that is over is forgotten after `keep_days`, and not before the first answer that names it, which
+    lives a day. `old_routes_skip_duplicates`: whether /add_face/ and /add_faces_in_bulk/ leave out a photo
+    whose bytes are stored already, as /v1/imports does.
     """
 
     imports_at_once: Annotated[int, Field(ge=1, le=64)] = 2
     imports_queued: Annotated[int, Field(ge=1, le=100_000)] = 100
     lease_s: Annotated[float, Field(ge=1, le=600)] = 15.0
-    keep_days: Annotated[float, Field(gt=0, le=3650)] = 30.0
+    keep_days: Annotated[float, Field(ge=1, le=3650)] = 30.0
     old_routes_skip_duplicates: bool = False
 
 

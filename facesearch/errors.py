@@ -304,10 +304,10 @@ class TaskFailed(Unavailable):
 
 
 def error_of(code: str, message: str | None = None) -> FacesearchError:
-    """Return the error of a code, such as one that was written down; of an unknown one a plain error."""
+    """Return the error of a code, such as one that was written down; Unavailable for an unknown one."""
     kinds = [FacesearchError]
     for kind in kinds:
         if kind.code == code:
             return kind(message)
         kinds += kind.__subclasses__()
-    return FacesearchError(message)
+    return Unavailable(message)

@@ -13,7 +13,7 @@ from click.core import ParameterSource
 
 from facesearch.config import load_settings
 from facesearch.errors import FacesearchError, Invalid, TooLarge
-from facesearch.import_report import Imported, ReportFile, Summary
+from facesearch.import_report import Imported, ReportFile, Summary, printable
 from facesearch.records import DONE, FILE_STATUSES, ImportOptions, Job
 
 if TYPE_CHECKING:
@@ -101,8 +101,9 @@ def import_gallery(
         return
     _refuse_options(context, _FOR_ENCODINGS, f"{source.name} holds photos")
     if not source.is_dir() and not _is_zip(source):
+        name = printable(source.name)
         raise Invalid(
-            f"{source.name} is no folder, no zip of photos, and no .npy, .npz or pickle file of encodings."
+            f"{name} is no folder, no zip of photos, and no .npy, .npz or pickle file of encodings."
         )
     options = ImportOptions(faces, skip_duplicates=duplicates == "skip")
     if key is not None and url is None:
@@ -114,8 +115,9 @@ def _import_encodings(file: Path, names_file: Path | None, allow_pickle: bool) -
     # Here, not above: `serve` needs none of it, and numpy's threads are limited before it is loaded.
     from facesearch.bootstrap import import_encodings  # noqa: PLC0415
 
-    count = import_encodings(load_settings(), file, names_file, allow_pickle)
-    click.echo(f"Imported {count} faces from {file.name}.")
+    stored, known = import_encodings(load_settings(), file, names_file, allow_pickle)
+    before = f"; {known - stored} were stored already" if stored < known else ""
+    click.echo(f"Imported {stored} faces from {file.name}{before}.")
 
 
 def _import_photos(
@@ -137,16 +139,15 @@ def _import_photos(
                 imported = _import_directly(source, options, bar)
             else:
                 imported = stack.enter_context(_import_remotely(source, options, url, key, bar))
-            summary = Summary(
-                source.resolve().name or str(source), imported, time.monotonic() - started, report
-            )
+            name = printable(source.resolve().name or str(source))
+            summary = Summary(name, imported, time.monotonic() - started, report)
             summary.read(file)
     except KeyboardInterrupt as interrupt:
         click.echo(f"Interrupted. {interrupt}".strip(), err=True)
         click.echo(_GOES_ON if options.skip_duplicates else _STORES_AGAIN, err=True)
         sys.exit(_INTERRUPTED)
     except OSError as error:
-        raise Invalid(f"{source.name} cannot be imported: {error.strerror}.") from None
+        raise Invalid(f"{printable(source.name)} cannot be imported: {error.strerror}.") from None
     click.echo(json.dumps(summary.as_json(), indent=2) if as_json else "\n".join(summary.sentences()))
     if imported.state != DONE:
         raise FacesearchError(imported.error)

@@ -1,23 +1,19 @@
 """What an import came to: in sentences, as a CSV file, and as JSON."""
 
 import csv
-import json
 import os
 import stat
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self, TextIO
 
 from facesearch.errors import FacesearchError, Invalid
 from facesearch.records import DONE, FILE_STATUSES, FileReport
-
-COLUMNS = ("path", "status", "id", "person_name", "reason", "duplicate_of", "faces")
+from facesearch.report_table import COLUMNS, row_of
 
 _SHOWN = 5
-# What a spreadsheet program takes for a formula's beginning, the full-width forms too.
-_FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
 _WORDS = {
     "inserted": ("inserted", "inserted"),
     "duplicate": ("duplicate", "duplicates"),
@@ -77,7 +73,7 @@ class ReportFile:
         """Write a line."""
         try:
             self._begin()
-            self._lines.writerow(csv_line(report))
+            self._lines.writerow(row_of(report))
         except OSError as error:
             raise self._cannot(error) from None
 
@@ -160,7 +156,7 @@ class Summary:
         lines += [f"  {printable(report.path)}: {printable(report.reason or '')}" for report in self.failures]
         more = _wrong(imported.counts) - len(self.failures)
         if self.report is not None:
-            lines.append(f"What became of each file is in {self.report}.")
+            lines.append(f"What became of each file is in {printable(str(self.report))}.")
         elif more > 0:
             lines.append(f"  and {more:,} more; --report FILE.csv writes down what became of each file.")
         return lines
@@ -193,25 +189,9 @@ def described(counts: Mapping[str, int]) -> str:
     )
 
 
-def csv_line(report: FileReport) -> list[Any]:
-    """A report as the values of COLUMNS; `faces` is JSON.
-
-    Text that a spreadsheet program could take for a formula has an apostrophe before it.
-    """
-    texts = (report.path, report.status, report.person_name, report.reason)
-    path, status, person_name, reason = (_harmless(text or "") for text in texts)
-    faces = [{"id": face.id, "box": asdict(face.box)} for face in report.faces]
-    as_json = json.dumps(faces, separators=(",", ":")) if faces else ""
-    return [path, status, report.id, person_name, reason, report.duplicate_of, as_json]
-
-
 def printable(text: str) -> str:
     """A name that somebody else chose, without what would move a terminal's cursor."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
-
-
-def _harmless(text: str) -> str:
-    return f"'{text}" if text.startswith(_FORMULA) else text
 
 
 def _wrong(counts: Mapping[str, int]) -> int:

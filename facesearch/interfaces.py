@@ -312,6 +312,13 @@ class JobStore(ABC):
         """
 
     @abstractmethod
+    def exists(self, job_id: str) -> bool:
+        """Whether there is a job of this id; one that is being added by another transaction is waited for.
+
+        After an addition that failed this tells whether it was carried out nevertheless.
+        """
+
+    @abstractmethod
     def jobs(self, limit: int, before: int | None = None) -> Page[Job]:
         """Return jobs, the newest first, those whose number is below `before`."""
 
@@ -391,7 +398,10 @@ class JobStore(ABC):
 
     @abstractmethod
     def prune(self, keep_days: float) -> list[str]:
-        """Forget answers of more than 24 hours ago, and jobs that were over for so many days; their ids."""
+        """Forget answers of more than 24 hours ago, and jobs that were over for so many days; their ids.
+
+        Jobs of commands whose leases ended minutes ago end as failed: nobody will go on with them.
+        """
 
 
 class KeyStore(ABC):
@@ -722,6 +732,8 @@ class API(ABC):
     @abstractmethod
     def import_faces(self, faces: Iterable[NewFace], model_id: str) -> int:
         """Store faces that were encoded elsewhere; return how many.
+
+        Those whose `photo_sha256` is stored already, or came before, are left out.
 
         Raises:
             ModelMismatch: the gallery holds faces of another model.

@@ -604,9 +604,16 @@ QUEUED, RUNNING, DONE, FAILED, CANCELLED = "queued", "running", "done", "failed"
 JOB_STATES = (QUEUED, RUNNING, DONE, FAILED, CANCELLED)
 
 
+COMMANDS_PLACE = "command-"
+
+
 @dataclass(frozen=True, slots=True)
 class NewJob:
-    """An import that is about to be queued; `place` is the data folder whose processes may work on it."""
+    """An import that is about to be queued.
+
+    `place` is the data folder whose processes may work on it, or one that begins with COMMANDS_PLACE, of a
+    process that works on it alone: where its lease ends, nobody takes it over.
+    """
 
     id: str
     place: str

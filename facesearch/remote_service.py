@@ -25,7 +25,7 @@ from facesearch.records import (
 
 PATIENCE_S = 600.0
 
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 30.0
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 10.0
 _TIMEOUT = httpx2.Timeout(60.0, connect=10.0)
 # The service reads the directory of an archive, and has the archive on its disk, before it answers.
 _UPLOAD_TIMEOUT = httpx2.Timeout(60.0, connect=10.0, read=600.0)

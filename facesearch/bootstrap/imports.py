@@ -15,8 +15,10 @@ from facesearch.service.folder_parts import FolderParts
 from facesearch.service.photo_source import PhotoSource
 
 
-def import_encodings(settings: Settings, file: Path, names_file: Path | None, allow_pickle: bool) -> int:
-    """Store the encodings of a face_recognition gallery; return how many.
+def import_encodings(
+    settings: Settings, file: Path, names_file: Path | None, allow_pickle: bool
+) -> tuple[int, int]:
+    """Store the encodings of a face_recognition gallery; return how many were stored, of how many.
 
     Raises:
         Invalid: the files cannot be used.
@@ -25,7 +27,7 @@ def import_encodings(settings: Settings, file: Path, names_file: Path | None, al
     faces = faces_of(read_encodings(file, names_file, allow_pickle=allow_pickle), file.name)
     api = build_api(settings)
     try:
-        return api.import_faces(faces, KINDS["plain"].model_id)
+        return api.import_faces(faces, KINDS["plain"].model_id), len(faces)
     finally:
         api.close()
 

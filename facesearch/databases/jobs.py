@@ -26,10 +26,19 @@ from facesearch.databases.tables import (
     PLACES,
     REASON_WIDTH,
 )
-from facesearch.errors import Conflict, FacesearchError, InvalidParameter, JobNotFound, JobOver, LeaseLost
+from facesearch.errors import (
+    Conflict,
+    FacesearchError,
+    InvalidParameter,
+    JobNotFound,
+    JobOver,
+    LeaseLost,
+    WorkerDied,
+)
 from facesearch.interfaces import JobStore
 from facesearch.records import (
     CANCELLED,
+    COMMANDS_PLACE,
     DONE,
     FAILED,
     FILE_STATUSES,
@@ -45,6 +54,7 @@ from facesearch.records import (
 
 JOBS_A_BATCH = 100
 FILES_A_BATCH = 2_000
+ABANDONED_S = 120.0
 MAX_PAGE = 10_000
 UNFINISHED = [QUEUED, RUNNING]
 OVER = [DONE, FAILED, CANCELLED]
@@ -61,7 +71,8 @@ class SQLJobStore(JobStore):
     """Jobs, their files' reports and first answers, in the database of the faces.
 
     Lives as long as that database, whose connections and transactions it shares; any thread may call it.
-    A job's row is locked by its number alone, and always after the counter of the faces' changes.
+    A job's row is locked by its number alone, and always after the counter of the faces' changes; `exists`,
+    which locks nothing else, goes by its id.
 
     Args:
         clock: tells the time with its zone.
@@ -89,6 +100,11 @@ class SQLJobStore(JobStore):
         if not rows:
             raise JobNotFound
         return job_of(rows[0])
+
+    def exists(self, job_id: str) -> bool:
+        self._database.ready()
+        # Reading would pass over a row that is not committed yet; a change waits for it.
+        return is_job_id(job_id) and self._database.update(JOBS, {"id": job_id}, {"id": job_id}) > 0
 
     def jobs(self, limit: int, before: int | None = None) -> Page[Job]:
         self._database.ready()
@@ -212,6 +228,7 @@ class SQLJobStore(JobStore):
         In many small transactions: one that is cut short is gone on with by the next call.
         """
         self._answers.prune()
+        self._end_abandoned()
         old = {"state": OVER, "finished_at <=": self._now() - timedelta(days=keep_days)}
         gone: list[str] = []
         while rows := self._database.select(JOBS, ["number", "id"], old, "number", JOBS_A_BATCH):
@@ -220,6 +237,15 @@ class SQLJobStore(JobStore):
                 if self._database.delete(JOBS, {"number": row["number"]}):
                     gone.append(row["id"])
         return gone
+
+    def _end_abandoned(self) -> None:
+        lapsed = {"state": RUNNING, "lease_until <": self._now() - timedelta(seconds=ABANDONED_S)}
+        for row in self._database.select(JOBS, ["number", "place", "lease_until"], lapsed):
+            if row.pop("place").startswith(COMMANDS_PLACE):
+                error = WorkerDied("The command that worked on this ended before it.")
+                ended = {"state": FAILED, "finished_at": self._now(), **_NOBODY}
+                told_of = {"error_code": error.code, "error": error.message}
+                self._database.update(JOBS, ended | told_of, {**row, "state": RUNNING})
 
     def _now(self) -> datetime:
         return self._clock().astimezone(UTC).replace(tzinfo=None)

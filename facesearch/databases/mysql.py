@@ -23,8 +23,13 @@ MIGRATION_READ_TIMEOUT_S = 3600
 _SESSION = (
     "SET SESSION"
     " sql_mode = 'STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,NO_ENGINE_SUBSTITUTION',"
-    " time_zone = '+00:00', innodb_lock_wait_timeout = {wait}, lock_wait_timeout = {wait}"
+    " time_zone = '+00:00', innodb_lock_wait_timeout = {wait}, lock_wait_timeout = {wait},"
+    # A host that froze or lost its network in a transaction would keep its locks from all others for hours.
+    " /*M! idle_transaction_timeout = {idle}, */ wait_timeout = LEAST(@@wait_timeout, {unused})"
 )
+# In waits for a lock: long enough for a process that is short of breath, and a minute by default.
+_IDLE_WAITS = 12
+_UNUSED_S = 600
 
 _MEANINGS: dict[type[FacesearchError], dict[str, frozenset[int]]] = {
     DatabaseUnavailable: {
@@ -32,6 +37,7 @@ _MEANINGS: dict[type[FacesearchError], dict[str, frozenset[int]]] = {
             {
                 1042,
                 1043,
+                1047,
                 1053,
                 1077,
                 1079,
@@ -44,15 +50,15 @@ _MEANINGS: dict[type[FacesearchError], dict[str, frozenset[int]]] = {
                 4031,
             }
         ),
-        "The database has no connection left for this service.": frozenset({1040, 1203, 1226}),
+        "The database has no connection left for this service.": frozenset({1040, 1129, 1135, 1203, 1226}),
         "The database refuses this service's user, password or database.": frozenset(
             {1044, 1045, 1049, 1130, 1142, 1143, 1227, 1251, 1698, 3118, 4151}
         ),
         "The database is busy: another change held its locks for too long.": frozenset(
-            {1205, 1213, 1317, 1969, 3024, 3058, 3572}
+            {1205, 1206, 1213, 1317, 1969, 3024, 3058, 3572}
         ),
         "The database's disk is full or cannot be written.": frozenset(
-            {1020, 1021, 1026, 1030, 1036, 1037, 1041, 1114, 1290, 1792, 1836}
+            {1020, 1021, 1026, 1030, 1036, 1037, 1041, 1114, 1180, 1290, 1792, 1836}
         ),
     },
     Conflict: {
@@ -100,7 +106,7 @@ class MySQLDatabase(SQLDatabase):
             pool_timeout=settings.wait_s,
             pool_pre_ping=True,
             # Firewalls forget idle connections without telling either end.
-            pool_recycle=600,
+            pool_recycle=_UNUSED_S,
             pool_use_lifo=True,
             # Every connection comes back with its transaction ended; see sql.give_back.
             pool_reset_on_return=None,
@@ -135,7 +141,8 @@ class MySQLDatabase(SQLDatabase):
     def _start_session(self, connection: Any, _record: Any) -> None:
         cursor = connection.cursor()
         try:
-            cursor.execute(_SESSION.format(wait=self._wait_s))
+            idle_s = _IDLE_WAITS * self._wait_s
+            cursor.execute(_SESSION.format(wait=self._wait_s, idle=idle_s, unused=max(idle_s, _UNUSED_S)))
             if self._read_only:
                 cursor.execute("SET SESSION TRANSACTION READ ONLY")
         finally:

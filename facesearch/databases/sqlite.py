@@ -89,9 +89,11 @@ class SQLiteDatabase(SQLDatabase):
         return connection
 
     def _connect_to_write(self) -> sqlite3.Connection:
-        # What cannot be made here fails below, as an error of SQLite.
+        # Made without being opened: to close a descriptor of the file would end the locks of this process's
+        # other connections, and the next process to leave would delete the log that these write to
+        # (https://sqlite.org/howtocorrupt.html, 2.2). What cannot be made fails below, as an error of SQLite.
         with suppress(OSError):
-            os.close(os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            os.mknod(self._file, 0o600)
         connection = sqlite3.connect(
             self._file, timeout=self._wait_s, isolation_level=None, check_same_thread=False
         )

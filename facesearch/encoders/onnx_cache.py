@@ -6,6 +6,7 @@ builder's version, ONNX Runtime's version and the kind of processor, so that non
 """
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import logging
@@ -25,6 +26,7 @@ from facesearch.encoders.onnx_session import (
     open_prepared,
     prepare,
 )
+from facesearch.errors import InvalidConfig
 
 BUILDER_VERSION = 1
 
@@ -101,7 +103,13 @@ def _build(model: Path, build: Callable[[], bytes]) -> None:
     folder = Path(tempfile.mkdtemp(prefix=f"{model.stem}.", dir=model.parent))
     try:
         fresh = folder / model.name
-        prepare(graph, fresh)
+        try:
+            prepare(graph, fresh)
+        except InvalidConfig:
+            # What ONNX Runtime says of a full disk is no more than that it failed.
+            if shutil.disk_usage(folder).free < len(graph):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from None
+            raise
         fresh.with_suffix(_CHECKSUMS_SUFFIX).write_text(_checksums(fresh))
         for suffix in (WEIGHTS_SUFFIX, _MODEL_SUFFIX, _CHECKSUMS_SUFFIX):
             os.replace(fresh.with_suffix(suffix), model.with_suffix(suffix))

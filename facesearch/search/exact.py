@@ -1,5 +1,6 @@
 """The exact index: the shared matrix, kept level with the database, and searched row by row."""
 
+import errno
 import hashlib
 import logging
 import re
@@ -11,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from facesearch.errors import InvalidParameter, ModelMismatch, Unavailable
+from facesearch.errors import InvalidParameter, ModelMismatch, StorageFull, Unavailable
 from facesearch.interfaces import FaceIndex, ImageDatabase, WorkerPool
 from facesearch.records import FaceFilter, Match
 from facesearch.search.codes import FIT_FROM
@@ -24,6 +25,7 @@ from facesearch.search.spread import Query, Spread
 
 MAX_K = 1000
 NEVER = 1 << 62
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 _log = logging.getLogger(__name__)
 
@@ -226,6 +228,8 @@ class ExactIndex(FaceIndex):
             yield
         except OSError as error:
             _log.error("The search index cannot be read or written: %s.", error.strerror or error)
+            if error.errno in _FULL:
+                raise StorageFull from None
             raise Unavailable("The search index cannot be read or written.") from None
 
 

@@ -241,10 +241,23 @@ class AGTAPI(API):
             if any(new.face.embedding.shape != (dimension,) for new in batch):
                 raise ModelMismatch(f"Vectors of {model_id} have {dimension} numbers.")
             try:
-                stored += len(self._database.add_faces(batch, model_id))
+                with self._database.alone():
+                    stored += len(self._database.add_faces(self._not_stored(batch), model_id))
             except DatabaseUnavailable as error:
                 raise DatabaseUnavailable(f"{error.message} {stored} faces had been stored before.") from None
         return stored
+
+    def _not_stored(self, faces: Iterable[NewFace]) -> list[NewFace]:
+        """Those of which no photo is stored or comes twice; nobody else adds faces meanwhile."""
+        faces = list(faces)
+        known = set(self._database.faces_of_photos([new.photo_sha256 for new in faces if new.photo_sha256]))
+        new_ones = []
+        for new in faces:
+            if new.photo_sha256 is None or new.photo_sha256 not in known:
+                new_ones.append(new)
+            if new.photo_sha256 is not None:
+                known.add(new.photo_sha256)
+        return new_ones
 
     def get_face_info(self, face_id: int) -> StoredFace:
         """See API."""

@@ -1,6 +1,7 @@
 """Reading galleries of face_recognition: files of encodings with the names that go with them."""
 
 import csv
+import hashlib
 import io
 import pickle
 from pathlib import Path
@@ -66,12 +67,19 @@ def read_encodings(file: Path, names_file: Path | None = None, *, allow_pickle: 
 
 
 def faces_of(encodings: Encodings, file_name: str) -> list[NewFace]:
-    """Return encodings as faces on their way into the database, without a photo or a box."""
+    """Return encodings as faces on their way into the database, without a photo or a box.
+
+    In the place of their photos' bytes, name and vector decide which of them are the same.
+    """
     photo = PhotoInfo(base_name(file_name), width=0, height=0)
     return [
-        NewFace(name, "", photo, Face(NO_BOX, vector))
+        NewFace(name, "", photo, Face(NO_BOX, vector), _digest(name, vector))
         for name, vector in zip(encodings.names, encodings.vectors, strict=True)
     ]
+
+
+def _digest(name: str, vector: NDArray[np.float32]) -> bytes:
+    return hashlib.sha256(vector.astype("<f4").tobytes() + name.encode("utf-8", "replace")).digest()
 
 
 def read_names(file: Path) -> list[str]:

@@ -19,7 +19,17 @@ from facesearch.errors import (
     Unavailable,
 )
 from facesearch.interfaces import Imports
-from facesearch.records import DONE, FAILED, FileReport, ImportOptions, Job, NewJob, Once, Page
+from facesearch.records import (
+    COMMANDS_PLACE,
+    DONE,
+    FAILED,
+    FileReport,
+    ImportOptions,
+    Job,
+    NewJob,
+    Once,
+    Page,
+)
 from facesearch.service.archive import PhotoArchive
 from facesearch.service.enrol import FACES
 from facesearch.service.first_answers import FirstAnswers
@@ -31,7 +41,7 @@ from facesearch.service.photo_source import PhotoSource
 from facesearch.service.waiting_room import WaitingRoom
 
 _LONGEST_LOOK_S = 0.5
-_STALE_ARCHIVE_S = 3600.0
+_STALE_ARCHIVE_S = 300.0
 _REPORTS_A_PAGE = 10_000
 
 
@@ -103,7 +113,8 @@ class ImportJobs(Imports):
                 lambda first: self._jobs.get(first["job"]),
             )
         except DatabaseUnavailable:
-            raise  # the job may be there nevertheless; an archive without one goes when it is tidied up
+            self._forget_unless_queued(new.id)
+            raise
         except BaseException:
             self._room.forget(new.id)
             raise
@@ -168,7 +179,7 @@ class ImportJobs(Imports):
         """
         _check(options)
         owner, stop = uuid.uuid4().hex, threading.Event()
-        new = NewJob(uuid.uuid4().hex, f"command-{owner[:20]}", base_name(name), options, len(source))
+        new = NewJob(uuid.uuid4().hex, COMMANDS_PLACE + owner, base_name(name), options, len(source))
         self._jobs.add(new)
         job = self._jobs.claim(new.place, owner, self._intake.lease_s, 1)
         if job is None:
@@ -233,9 +244,18 @@ class ImportJobs(Imports):
         finally:
             photos.close()
 
+    def _forget_unless_queued(self, job_id: str) -> None:
+        """Delete the archive of a job that did not come to be: each repetition would leave one more.
+
+        Where the database does not say whether it is there, the archive goes when it is tidied up.
+        """
+        with suppress(DatabaseUnavailable):
+            if not self._jobs.exists(job_id):
+                self._room.forget(job_id)
+
     def _tidy(self) -> None:
-        """Forget old jobs, and archives whose jobs are over or never came to be."""
-        self._jobs.prune(self._intake.keep_days)
+        """Forget archives whose jobs are over or never came to be, and old jobs."""
+        # Archives first: the others take a database that can be written, which a full disk does not let be.
         for job_id in self._room.older_than(_STALE_ARCHIVE_S):
             try:
                 over = self._jobs.get(job_id).is_over
@@ -243,6 +263,7 @@ class ImportJobs(Imports):
                 over = True
             if over:
                 self._room.forget(job_id)
+        self._jobs.prune(self._intake.keep_days)
 
 
 def _check(options: ImportOptions) -> None:

@@ -23,7 +23,7 @@ from facesearch.records import DONE, FAILED, Job
 from facesearch.service.import_writer import Stopped
 
 _LOOK_EVERY_S = 1.0
-_TIDY_EVERY_S, _TIDY_AGAIN_S = 3600.0, 60.0
+_TIDY_EVERY_S, _TIDY_AGAIN_S = 600.0, 60.0
 _STOP_LIMIT_S = 10.0
 # So often in a row may a job be begun without a report: then it is the job that ends its processes.
 _MOST_ATTEMPTS = 10
@@ -52,7 +52,7 @@ class JobRunner:
         place: whose jobs these are.
         work: does a job until its end, until its event is set (raising Stopped), or until it raises.
         forget: called with a job that is over.
-        tidy: called about once an hour.
+        tidy: called every ten minutes or so.
     """
 
     def __init__(

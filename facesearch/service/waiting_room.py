@@ -141,6 +141,7 @@ def _link(archive: BinaryIO, path: Path, folder: int) -> bool:
         descriptor = archive.fileno()
         archive.flush()
         os.fsync(descriptor)
+        os.utime(descriptor)  # it lies here from now on, however long it took to arrive
         # Python follows the link of the source only where a folder is given, which an absolute path ignores.
         os.link(f"/proc/self/fd/{descriptor}", path, src_dir_fd=folder, follow_symlinks=True)
     except (OSError, AttributeError) as error:

@@ -17,6 +17,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from facesearch.errors import (
@@ -167,7 +168,8 @@ def install_error_handlers(app: FastAPI) -> None:
         status = error.status_code
         message = HTTP_SENTENCES.get(status, error.detail)
         code = HTTP_CODES.get(status) if path.startswith(V1) or status == 503 else None
-        return failed(status, code or f"http_{status}", message, path, error.headers)
+        headers = {"Allow": _methods(request)} if status == 405 and error.headers else error.headers
+        return failed(status, code or f"http_{status}", message, path, headers)
 
     @app.exception_handler(OSError)
     async def on_system(request: Request, error: OSError) -> JSONResponse:
@@ -207,6 +209,16 @@ class LastResort:
             _log.error("Unforeseen %s in %s, line %s", type(error).__name__, place.name, place.lineno)
             if not started:
                 await failed(500, "internal", HTTP_SENTENCES[500], scope["path"])(scope, receive, send)
+
+
+def _methods(request: Request) -> str:
+    """The methods that a path takes: the framework names those of its first route alone."""
+    scope = {"type": "http", "path": request.scope["path"], "root_path": request.scope.get("root_path", "")}
+    methods: set[str] = set()
+    for method in ("DELETE", "GET", "HEAD", "POST"):
+        if any(route.matches({**scope, "method": method})[0] == Match.FULL for route in request.app.routes):
+            methods.add(method)
+    return ", ".join(sorted(methods))
 
 
 def _reasons(error: RequestValidationError) -> list[tuple[str, str]]:

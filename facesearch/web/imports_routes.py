@@ -1,5 +1,7 @@
 """Archives as jobs, and what the service accepts."""
 
+from collections.abc import Mapping
+from copy import deepcopy
 from functools import partial
 from typing import Annotated, Any, Literal
 
@@ -28,6 +30,10 @@ from facesearch.web.schemas import Info, JobAnswer, Limits
 from facesearch.web.upload import FIELD, uploaded
 
 _LONGEST_NAME = 255
+_CHOICES: Mapping[str, tuple[str, ...]] = {
+    "faces": ("largest", "all", "single"),
+    "duplicates": ("skip", "store"),
+}
 
 # FastAPI would write the file to disk twice, and not where it belongs.
 ZIP_BODY: dict[str, Any] = {
@@ -50,6 +56,13 @@ ZIP_BODY: dict[str, Any] = {
         },
     }
 }
+IMPORT_BODY = deepcopy(ZIP_BODY)
+IMPORT_BODY["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"].update(
+    {
+        name: {"type": "string", "enum": [*choices], "description": "Counts where the query names none."}
+        for name, choices in _CHOICES.items()
+    }
+)
 
 ZIP_ERRORS = (
     InvalidParameter,
@@ -74,8 +87,11 @@ Duplicates = Annotated[
 router = APIRouter(prefix="/v1", responses=anywhere())
 
 
-async def started(request: Request, key: str | None, options: ImportOptions) -> Job:
+async def started(request: Request, key: str | None, options: ImportOptions | None = None) -> Job:
     """Take the archive that a request carries, and queue a job for it.
+
+    Args:
+        options: None takes those that the request names, in its query or its form.
 
     Raises:
         InvalidParameter, TooLarge, StorageFull: it did not arrive.
@@ -83,8 +99,10 @@ async def started(request: Request, key: str | None, options: ImportOptions) -> 
     state = request.app.state
     most = state.limits.zip_bytes
     new_file = state.api.imports.new_file
-    async with uploaded(request, new_file, most, state.disk_threads, digest=key is not None) as upload:
-        repeatable = once(request, key, upload.file_name, upload.sha256 or "")
+    threads, fields = state.disk_threads, () if options else tuple(_CHOICES)
+    async with uploaded(request, new_file, most, threads, digest=key is not None, fields=fields) as upload:
+        repeatable = once(request, key, upload.file_name, upload.sha256 or "", upload.fields)
+        options = options or _options(request, upload.fields)
         name = _label(upload.file_name)
         # Making a large file safe takes seconds, which nobody else's request shall wait for.
         start = partial(state.api.imports.start, upload.file, name, options, repeatable)
@@ -100,13 +118,13 @@ async def started(request: Request, key: str | None, options: ImportOptions) -> 
     summary="Store the faces of every photo in a zip",
     response_model=JobAnswer,
     responses=shown("job", 202) | refused(*ZIP_ERRORS),
-    openapi_extra=ZIP_BODY,
+    openapi_extra=IMPORT_BODY,
 )
 async def imports(
     request: Request, faces: Faces = "largest", duplicates: Duplicates = "skip", key: Key = None
 ) -> JSONResponse:
     """Answers as soon as the zip is safe, with a job that goes on by itself."""
-    job = await started(request, key, ImportOptions(faces, duplicates == "skip"))
+    job = await started(request, key)
     return JSONResponse(answers.job(job), 202, {"Location": f"/v1/jobs/{job.id}"})
 
 
@@ -123,6 +141,15 @@ async def info(request: Request) -> JSONResponse:
     known = {name: value for section in sections for name, value in section.model_dump().items()}
     limits = {name: known[name] for name in Limits.model_fields}
     return JSONResponse({"version": __version__, "limits": limits})
+
+
+def _options(request: Request, fields: Mapping[str, str]) -> ImportOptions:
+    chosen = {}
+    for name, choices in _CHOICES.items():
+        chosen[name] = request.query_params.get(name) or fields.get(name, choices[0])
+        if chosen[name] not in choices:
+            raise InvalidParameter(f"{name} is one of {', '.join(choices)}.")
+    return ImportOptions(chosen["faces"], chosen["duplicates"] == "skip")
 
 
 def _label(file_name: str) -> str:

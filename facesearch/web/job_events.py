@@ -14,6 +14,8 @@ from facesearch.web.in_flight import Places
 from facesearch.web.work import JobWatch
 
 LONGEST_S = 3600.0
+# What a browser's EventSource, which connects again after every end, then says that it has seen last.
+END_ID = "end"
 
 _LOOK_S = 0.5
 _QUIET_S = 14.0
@@ -69,8 +71,8 @@ async def _events(watch: JobWatch, job: Job) -> AsyncIterator[bytes]:
             continue
         spoken = time.monotonic()
     if job.is_over:
-        yield _event("end", job)
+        yield _event("end", job, END_ID)
 
 
-def _event(name: str, job: Job) -> bytes:
-    return format_sse_event(event=name, data_str=answers.text(answers.job(job)))
+def _event(name: str, job: Job, event_id: str | None = None) -> bytes:
+    return format_sse_event(event=name, data_str=answers.text(answers.job(job)), id=event_id)

@@ -11,7 +11,7 @@ from facesearch.web import answers
 from facesearch.web.callers import touched
 from facesearch.web.cursors import cursor, number_of
 from facesearch.web.examples import ANSWERS, anywhere, refused, shown, shown_text
-from facesearch.web.job_events import EventStream
+from facesearch.web.job_events import END_ID, EventStream
 from facesearch.web.job_report import table
 from facesearch.web.schemas import FilesPage, JobAnswer, JobsPage
 from facesearch.web.work import JobWatch, in_thread
@@ -105,7 +105,7 @@ async def files(
 async def report(request: Request, job_id: JobId) -> StreamingResponse:
     """UTF-8. Text that a spreadsheet program could take for a formula has an apostrophe before it."""
     watch = JobWatch(request, job_id, request.app.state.threads)
-    first = await watch.files()
+    first = await watch.first_files()
     headers = {"Content-Disposition": f'attachment; filename="import-{job_id}.csv"'}
     return StreamingResponse(table(watch, first), headers=headers, media_type="text/csv")
 
@@ -114,9 +114,11 @@ async def report(request: Request, job_id: JobId) -> StreamingResponse:
     "/{job_id}/events",
     summary="Follow a job as server-sent events",
     response_class=Response,
-    responses=shown_text("text/event-stream", _EVENTS) | refused(*_JOB_ERRORS, Busy),
+    responses=shown_text("text/event-stream", _EVENTS)
+    | refused(*_JOB_ERRORS, Busy)
+    | {204: {"description": "The client has seen the end: its `Last-Event-ID` says so."}},
 )
-async def events(request: Request, job_id: JobId) -> EventStream:
+async def events(request: Request, job_id: JobId) -> Response:
     """`progress` whenever the job has changed, and `end` once it is over; the data is the job.
 
     A stream that closes without `end` may be opened again.
@@ -124,4 +126,6 @@ async def events(request: Request, job_id: JobId) -> EventStream:
     state = request.app.state
     state.streams.refuse_if_full()
     job = await in_thread(request, lambda api: api.imports.get(job_id))
+    if job.is_over and request.headers.get("Last-Event-ID") == END_ID:
+        return Response(status_code=204)
     return EventStream(JobWatch(request, job_id, state.stream_threads), job, state.streams)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Annotated
 from urllib.parse import parse_qsl
 
@@ -26,11 +27,18 @@ Key = Annotated[
 ]
 
 
-def once(request: Request, key: str | None, file_name: str, file_sha256: str) -> Once | None:
+def once(
+    request: Request,
+    key: str | None,
+    file_name: str,
+    file_sha256: str,
+    fields: Mapping[str, str] | None = None,
+) -> Once | None:
     """Return under which key the request is to be carried out once, None where it has none.
 
     Args:
         file_sha256: of the file that it carries, in hexadecimal.
+        fields: its form fields that count as parameters of its query do.
 
     Raises:
         InvalidParameter: it has several keys.
@@ -39,7 +47,7 @@ def once(request: Request, key: str | None, file_name: str, file_sha256: str) ->
         return None
     if len(request.headers.getlist(HEADER)) > 1:
         raise InvalidParameter(f"{HEADER} is given more than once.")
-    query = sorted(parse_qsl(request.url.query, keep_blank_values=True))
+    query = sorted([*parse_qsl(request.url.query, keep_blank_values=True), *(fields or {}).items()])
     asked = [request.method, request.url.path.rstrip("/"), query, file_name, file_sha256]
     # The key of one client is not that of another. Without API keys there is only one; those have no space.
     caller = caller_of(request)

@@ -2,7 +2,7 @@
 
 import contextlib
 import hashlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -27,11 +27,13 @@ class Upload:
     """A file that has arrived whole, at its first byte.
 
     `file_name` is the client's, never opened. `sha256` is in hexadecimal, None where nobody asked for it.
+    `fields` are those form fields that were asked for and came.
     """
 
     file: BinaryIO
     file_name: str
     sha256: str | None
+    fields: Mapping[str, str]
 
 
 @asynccontextmanager
@@ -42,6 +44,7 @@ async def uploaded(
     limiter: anyio.CapacityLimiter,
     *,
     digest: bool,
+    fields: Sequence[str] = (),
 ) -> AsyncIterator[Upload]:
     """Write the part `file` of a multipart request to a new file, which is closed at the end.
 
@@ -53,13 +56,15 @@ async def uploaded(
         file_bytes: how long the file may be.
         limiter: of those threads.
         digest: whether the file's SHA-256 is wanted.
+        fields: names of form fields whose text is wanted.
 
     Raises:
-        InvalidParameter: it is no multipart request, or a broken one, or has not exactly one such file.
+        InvalidParameter: it is no multipart request, or a broken one, or has not exactly one such file, or
+            one of the fields twice.
         TooLarge: the file is longer.
         StorageFull: there is no room for it; an OSError says so too.
     """
-    parts = _Parts(file_bytes)
+    parts = _Parts(file_bytes, fields)
     parser = _parser(request.headers.get("content-type"), parts)
     file = await anyio.to_thread.run_sync(new_file, limiter=limiter)
     writer = _Writer(file, digest)
@@ -71,7 +76,7 @@ async def uploaded(
                     await anyio.to_thread.run_sync(writer.write, parts.take(), limiter=limiter)
         parts.check_complete()
         await anyio.to_thread.run_sync(writer.finish, parts.take(), limiter=limiter)
-        yield Upload(file, parts.file_name, writer.sha256)
+        yield Upload(file, parts.file_name, writer.sha256, parts.fields())
     finally:
         with anyio.CancelScope(shield=True):
             await anyio.to_thread.run_sync(_close, file)
@@ -80,10 +85,10 @@ async def uploaded(
 class _Parts:
     """What the parser says of a body, in its order. Lives as long as one request.
 
-    Holds the file's bytes until they are taken, and of the other parts nothing.
+    Holds the file's bytes until they are taken, and of the other parts the wanted fields.
     """
 
-    def __init__(self, file_bytes: int) -> None:
+    def __init__(self, file_bytes: int, fields: Sequence[str]) -> None:
         self.file_name = ""
         self.waiting_bytes = 0
         self._file_bytes = file_bytes
@@ -91,6 +96,9 @@ class _Parts:
         self._length = 0
         self._others = 0
         self._other_length = 0
+        self._fields = {name.encode(): bytearray() for name in fields}
+        self._field: bytearray | None = None
+        self._given: set[bytes] = set()
         self._name = bytearray()
         self._value = bytearray()
         self._disposition = b""
@@ -101,6 +109,7 @@ class _Parts:
     def on_part_begin(self) -> None:
         self._disposition = b""
         self._in_file = False
+        self._field = None
 
     def on_header_field(self, data: bytes, start: int, end: int) -> None:
         self._name += data[start:end]
@@ -116,7 +125,9 @@ class _Parts:
 
     def on_headers_finished(self) -> None:
         _, options = parse_options_header(self._disposition)
-        if options.get(b"name") != FIELD.encode():
+        name = options.get(b"name", b"")
+        if name != FIELD.encode():
+            self._begin_field(name)
             self._others += 1
             self._other_length = 0
             if self._others > _OTHER_PARTS:
@@ -129,11 +140,20 @@ class _Parts:
         self._seen = self._in_file = True
         self.file_name = _decoded(options[b"filename"])
 
+    def _begin_field(self, name: bytes) -> None:
+        self._field = self._fields.get(name)
+        if name in self._given:
+            raise InvalidParameter(f"{_decoded(name)} is given more than once.")
+        if self._field is not None:
+            self._given.add(name)
+
     def on_part_data(self, data: bytes, start: int, end: int) -> None:
         if not self._in_file:
             self._other_length += end - start
             if self._other_length > _OTHER_BYTES:
                 raise InvalidParameter("A part of the multipart body beside the file is too long.")
+            if self._field is not None:
+                self._field += data[start:end]
             return
         self._length += end - start
         if self._length > self._file_bytes:
@@ -143,6 +163,10 @@ class _Parts:
 
     def on_end(self) -> None:
         self._ended = True
+
+    def fields(self) -> dict[str, str]:
+        """The wanted fields that came."""
+        return {_decoded(name): _decoded(bytes(self._fields[name])) for name in sorted(self._given)}
 
     def take(self) -> list[bytes]:
         """The bytes that nobody has taken yet."""

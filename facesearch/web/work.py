@@ -7,7 +7,7 @@ from typing import TypeVar
 import anyio
 from fastapi import Request
 
-from facesearch.errors import DatabaseUnavailable, FacesearchError, LeaseLost, Unavailable
+from facesearch.errors import DatabaseUnavailable, LeaseLost, Unavailable, error_of
 from facesearch.interfaces import API
 from facesearch.records import CANCELLED, FAILED, BulkReport, FileReport, Job, Page
 from facesearch.web.stopping import Stopping, unless_stopping
@@ -76,13 +76,17 @@ class JobWatch:
         while True:
             job = await self.insist(lambda api: api.imports.wait(self.job_id, _WAIT_S))
             if job.state == FAILED:
-                raise _error_of(job)
+                raise error_of(job.error_code or Unavailable.code, job.error)
             if job.state == CANCELLED:
                 raise LeaseLost(f"The job {job.id} was cancelled.")
             if job.is_over:
                 return job
             if await self._request.is_disconnected():
                 return None
+
+    async def first_files(self) -> Page[FileReport]:
+        """The first page of `files`, asked once: an answer that has not begun can still be 503."""
+        return await self.ask(lambda api: api.imports.files(self.job_id, _FILES_PER_PAGE))
 
     async def files(self, after: int | None = None) -> Page[FileReport]:
         """The reports that follow a position, one page of them."""
@@ -100,11 +104,3 @@ class JobWatch:
     @property
     def _goes_on(self) -> str:
         return f"The job {self.job_id} goes on."
-
-
-def _error_of(job: Job) -> FacesearchError:
-    kinds = [FacesearchError]
-    for kind in kinds:
-        kinds += kind.__subclasses__()
-    known = next((kind for kind in kinds if kind.code == job.error_code), Unavailable)
-    return known(job.error)

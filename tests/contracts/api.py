@@ -405,6 +405,16 @@ class APIContract(ABC):
         assert api.import_faces([vector(models.dimension)], models.first) == 1
         assert database.newest_change() == 2
 
+    def test_vectors_that_are_stored_or_come_twice_are_left_out(
+        self, api: API, models: Models, database: ImageDatabase
+    ) -> None:
+        known = replace(vector(models.dimension), photo_sha256=b"k" * 32)
+        other = replace(vector(models.dimension), photo_sha256=b"o" * 32)
+        assert api.import_faces([known, known, vector(models.dimension)], models.first) == 2
+        assert api.import_faces([known, other, vector(models.dimension)], models.first) == 2
+        assert api.import_faces([known, other], models.first) == 0
+        assert database.newest_change() == 4
+
     def test_vectors_of_another_model_are_refused(
         self, api: API, models: Models, photos: Photos, database: ImageDatabase
     ) -> None:

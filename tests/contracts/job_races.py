@@ -1,6 +1,6 @@
 """What every JobStore does where several ask at the same time."""
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 
 from facesearch.errors import Conflict, JobOver, LeaseLost
 from facesearch.interfaces import ImageDatabase, JobStore
@@ -40,6 +40,20 @@ class JobRacesContract(JobStoreFixtures):
         assert set(taken) < added
         states = [job.state for job in jobs.jobs(100).items]
         assert (states.count(RUNNING), states.count(QUEUED)) == (9, 3)
+
+    def test_whether_a_job_exists_is_told_once_its_addition_is_over(
+        self, jobs: JobStore, database: ImageDatabase
+    ) -> None:
+        assert jobs.exists(jobs.add(new_job()).id)
+        assert not jobs.exists(new_job().id)
+        assert not jobs.exists("no id")
+        with ThreadPoolExecutor(1) as other:
+            with database.transaction():
+                coming = jobs.add(new_job())
+                asked = other.submit(jobs.exists, coming.id)
+                wait([asked], 0.2)
+                assert not asked.done()
+            assert asked.result(30)
 
     def test_of_many_who_take_over_one_does(self, jobs: JobStore, clock: Clock) -> None:
         for _ in range(5):

@@ -9,6 +9,7 @@ from facesearch.errors import BrokenArchive, Conflict, InvalidParameter, JobNotF
 from facesearch.interfaces import JobStore
 from facesearch.records import (
     CANCELLED,
+    COMMANDS_PLACE,
     DONE,
     FAILED,
     FILE_STATUSES,
@@ -244,6 +245,18 @@ class JobStoreContract(JobRacesContract, JobReportsContract, FirstAnswersContrac
             jobs.finish(runs.id, OWNER, DONE)
         assert jobs.claim("b", OTHER, LEASE_S, 9) is None
         assert jobs.reported(runs.id) == {0}
+
+    def test_a_command_that_died_at_its_job_is_not_waited_for(self, jobs: JobStore, clock: Clock) -> None:
+        own, others = running(jobs, place=f"{COMMANDS_PLACE}1"), running(jobs)
+        jobs.prune(1)
+        assert jobs.get(own.id).state == RUNNING
+        clock.go_on(minutes=10)
+        jobs.prune(1)
+        ended = jobs.get(own.id)
+        assert (ended.state, ended.error_code, ended.finished_at) == (FAILED, "worker_died", clock.now)
+        assert jobs.get(others.id).state == RUNNING
+        with pytest.raises(LeaseLost):
+            jobs.keep(own.id, OWNER, LEASE_S)
 
     def test_jobs_that_were_over_for_long_are_forgotten(self, jobs: JobStore, clock: Clock) -> None:
         old = [running(jobs), running(jobs)]

@@ -90,6 +90,7 @@ def test_a_file_named_relatively_gives_an_absolute_folder(
         ({"database": {"engine": "oracle"}}, "database.engine"),
         ({"database": {"wait_s": 0}}, "database.wait_s"),
         ({"encoder": {"upsample": -1}}, "encoder.upsample"),
+        ({"intake": {"keep_days": 0.5}}, "intake.keep_days"),
         ({"limits": None}, "limits"),
     ],
 )

@@ -57,3 +57,9 @@ def test_a_family_catches_its_leaves() -> None:
 def test_an_error_keeps_its_message_from_one_process_to_another(error: type[FacesearchError]) -> None:
     arrived = pickle.loads(pickle.dumps(error("Seven is too many.")))
     assert (type(arrived), arrived.message) == (error, "Seven is too many.")
+
+
+def test_an_error_comes_back_from_its_code_with_its_message() -> None:
+    assert type(errors.error_of("broken_archive", "Cut.")) is errors.BrokenArchive
+    assert errors.error_of("broken_archive", "Cut.").message == "Cut."
+    assert type(errors.error_of("of a later version")) is errors.Unavailable

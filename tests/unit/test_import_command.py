@@ -170,6 +170,10 @@ def test_an_interrupt_says_how_to_go_on(run: Run, importing: Importing, folder: 
 def test_encodings_are_imported_as_ever(run: Run, tmp_path: Path) -> None:
     np.savez(tmp_path / "known.npz", encodings=np.ones((2, 128)), names=np.array(["Ana", "Bo"]))
     assert run(tmp_path / "known.npz").output == "Imported 2 faces from known.npz.\n"
+    more = np.concatenate([np.ones((2, 128)), np.zeros((1, 128))])
+    np.savez(tmp_path / "known.npz", encodings=more, names=np.array(["Ana", "Bo", "Cy"]))
+    again = "Imported 1 faces from known.npz; 2 were stored already.\n"
+    assert run(tmp_path / "known.npz").output == again
     np.save(tmp_path / "known.npy", np.ones((1, 128)))
     (tmp_path / "names.txt").write_text("Cy\n")
     names = ("--names", tmp_path / "names.txt")

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from facesearch.errors import Invalid
-from facesearch.import_report import COLUMNS, Imported, ReportFile, Summary, described, printable
+from facesearch.import_report import Imported, ReportFile, Summary, described, printable
 from facesearch.records import DONE, FAILED, Box, FileReport, ReportedFace
+from facesearch.report_table import COLUMNS
 
 FACE = ReportedFace(Box(1, 4, 3, 2), 7)
 REPORTS = [

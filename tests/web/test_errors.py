@@ -66,6 +66,14 @@ def test_an_unknown_route_is_404_in_the_envelope(client: TestClient, path: str) 
     assert answer.json()["status"] == "ERROR"
 
 
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [("/v1/jobs/job-1", "DELETE, GET"), ("/v1/jobs", "GET"), ("/v1/imports", "POST"), ("/add_face/", "POST")],
+)
+def test_a_wrong_method_is_told_every_right_one(client: TestClient, path: str, allowed: str) -> None:
+    assert client.patch(path).headers["allow"] == allowed
+
+
 def test_a_wrong_method_is_405_in_the_envelope(client: TestClient) -> None:
     answer = client.get("/add_face/")
     assert answer.status_code == 405

@@ -71,6 +71,38 @@ def test_the_options_of_an_import_reach_the_api(
     assert api.fake_imports.started[0][2] == ImportOptions(faces, duplicates == "skip")
 
 
+def test_the_options_of_an_import_may_be_form_fields(client: TestClient, api: FakeAPI) -> None:
+    for form in (
+        {"faces": "all", "duplicates": "store"},
+        {"faces": "single", "duplicates": "skip", "note": "x"},
+        {},
+    ):
+        client.post(f"{V1}?duplicates=store" if form else V1, files=ZIP, data=form)
+    options = [started[2] for started in api.fake_imports.started]
+    assert options == [ImportOptions("all", False), ImportOptions("single", False), ImportOptions()]
+
+
+def test_a_form_field_that_says_something_else_is_another_request(client: TestClient, api: FakeAPI) -> None:
+    for query, form in (("", {"faces": "all"}), ("", {"faces": "single"}), ("?faces=all", {})):
+        client.post(V1 + query, files=ZIP, data=form, headers={"Idempotency-Key": "k"})
+    prints = [started[3].fingerprint for started in api.fake_imports.started if started[3]]
+    assert len(prints) == 3
+    assert prints[0] == prints[2] != prints[1]
+
+
+@pytest.mark.parametrize(
+    "form", [{"faces": "none"}, {"faces": ""}, {"faces": ["all", "all"]}, {"duplicates": "x" * 10_000}]
+)
+def test_form_fields_that_cannot_be_meant_are_400(
+    client: TestClient, api: FakeAPI, form: dict[str, Any]
+) -> None:
+    answer = client.post(V1, files=ZIP, data=form)
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid_parameter")
+    assert len(answer.text) < 200
+    assert not api.fake_imports.started
+    assert all(file.closed for file in api.fake_imports.files_made)
+
+
 @pytest.mark.parametrize("query", ["faces=none", "faces=", "duplicates=keep", "duplicates="])
 def test_an_option_that_does_not_exist_is_refused_by_name(
     client: TestClient, api: FakeAPI, query: str
@@ -348,8 +380,8 @@ def test_what_an_importer_s_list_says_is_told(client: TestClient, api: FakeAPI) 
 
 def test_the_documentation_shows_the_file_and_the_key(client: TestClient) -> None:
     paths = client.get("/openapi.json").json()["paths"]
-    for path in (BULK, V1):
+    for path, fields in ((BULK, ["file"]), (V1, ["file", "faces", "duplicates"])):
         route = paths[path]["post"]
         shape = route["requestBody"]["content"]["multipart/form-data"]["schema"]
-        assert (shape["required"], list(shape["properties"])) == (["file"], ["file"])
+        assert (shape["required"], list(shape["properties"])) == (["file"], fields)
         assert "Idempotency-Key" in [parameter["name"] for parameter in route["parameters"]]

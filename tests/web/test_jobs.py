@@ -17,6 +17,7 @@ from facesearch.records import (
     FILE_STATUSES,
     RUNNING,
     FileReport,
+    Page,
     ReportedFace,
 )
 from facesearch.web import job_events, work
@@ -232,9 +233,25 @@ def test_the_table_waits_while_the_database_is_away(
     client: TestClient, api: FakeAPI, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(work, "_WAIT_S", 0.001)
+    monkeypatch.setattr(work, "_FILES_PER_PAGE", 1)
     api.fake_imports.add(DONE)
-    api.fake_imports.errors = [DatabaseUnavailable()] * 3
+    files = api.fake_imports.files
+
+    def then_away(*page: Any) -> Page[FileReport]:
+        told = files(*page)
+        api.fake_imports.errors = [DatabaseUnavailable()] * 3 if page[1:] in ((), (None,)) else []
+        return told
+
+    monkeypatch.setattr(api.fake_imports, "files", then_away)
     assert len(table(client)) == 4
+
+
+def test_a_table_that_cannot_begin_is_503_at_once(client: TestClient, api: FakeAPI) -> None:
+    api.fake_imports.add(DONE)
+    api.fake_imports.errors = [DatabaseUnavailable("It is away.")]
+    answer = client.get("/v1/jobs/job-1/report.csv")
+    assert (answer.status_code, answer.json()["message"]) == (503, "It is away.")
+    assert answer.headers["retry-after"] == "5"
 
 
 # Events
@@ -267,6 +284,17 @@ def test_a_job_that_is_over_is_one_progress_and_the_end(client: TestClient, api:
         told = list(events)
     assert [name for name, _ in told] == ["progress", "end"]
     assert told[1][1] == client.get("/v1/jobs/job-1").json()
+
+
+def test_a_browser_that_has_seen_the_end_is_told_not_to_connect_again(
+    client: TestClient, api: FakeAPI
+) -> None:
+    api.fake_imports.add(DONE)
+    events = client.get("/v1/jobs/job-1/events").text.split("\n\n")
+    assert [("id: end" in event.splitlines()) for event in events if event] == [False, True]
+    seen = client.get("/v1/jobs/job-1/events", headers={"Last-Event-ID": "end"})
+    assert (seen.status_code, seen.content) == (204, b"")
+    assert client.get("/v1/jobs/job-1/events", headers={"Last-Event-ID": "7"}).status_code == 200
 
 
 def test_each_change_is_a_progress_and_nothing_else_is(client: TestClient, api: FakeAPI) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from facesearch.config import DatabaseSettings, Settings
 from facesearch.databases import MySQLImageDatabase, open_image_database, open_job_store
+from facesearch.databases import mysql as mysql_module
 from facesearch.errors import DatabaseUnavailable, FacesearchError, InvalidParameter
 from facesearch.interfaces import ImageDatabase
 from tests.contracts.image_database import MODEL, all_changes, new_face
@@ -150,6 +151,33 @@ def test_a_held_lock_is_waited_for_and_then_reported(
     holder.close()
 
 
+def test_a_process_that_froze_in_a_transaction_loses_its_locks(
+    server: MariaDB, settings: DatabaseSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody else would tell the server to give up on it."""
+    if "MariaDB" not in server.execute("SELECT VERSION()")[0][0]:
+        pytest.skip("MySQL knows no limit of idle transactions, only one of idle connections")
+    monkeypatch.setattr(mysql_module, "_IDLE_WAITS", 1)
+    frozen, others = MySQLImageDatabase(settings), MySQLImageDatabase(settings)
+    others.prepare()
+
+    def add() -> bool:
+        try:
+            return bool(others.add_faces([new_face()], MODEL))
+        except DatabaseUnavailable:
+            return False
+
+    def freeze() -> None:
+        with frozen.alone():
+            assert any(in_time(add) for _ in range(20))
+
+    with pytest.raises(DatabaseUnavailable):
+        freeze()
+    assert others.newest_change() == 1
+    frozen.close()
+    others.close()
+
+
 def test_one_of_two_deadlocked_transactions_is_told_to_come_again(
     server: MariaDB,
 ) -> None:
@@ -221,6 +249,13 @@ def test_values_are_kept_whole_also_where_the_server_is_lenient(server: MariaDB)
         database.insert("t", [{"id": 1, "name": "n" * 20_000_000}])
     assert database.select("t") == []
     database.close()
+
+
+@pytest.mark.parametrize("number", [1040, 1047, 1129, 1135, 1180, 1205, 1206, 1213, 1927])
+def test_what_may_pass_by_itself_is_to_be_tried_again(database: MySQLImageDatabase, number: int) -> None:
+    database.prepare()
+    with pytest.raises(DatabaseUnavailable), database._reading() as connection:
+        connection.exec_driver_sql(f"SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = {number}")
 
 
 def test_a_statement_that_fails_for_no_known_reason_is_still_our_error(database: MySQLImageDatabase) -> None:

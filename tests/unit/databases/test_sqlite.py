@@ -1,4 +1,6 @@
 import stat
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -119,6 +121,23 @@ def test_connections_in_use_are_waited_for_and_then_reported(tmp_path: Path) -> 
         waiting = other.submit(database.ping)
         assert isinstance(waiting.exception(30), DatabaseUnavailable)
     database.ping()
+    database.close()
+
+
+def test_a_process_that_leaves_does_not_delete_the_log_of_those_that_stay(tmp_path: Path) -> None:
+    file = tmp_path / "test.db"
+    database = SQLiteDatabase(file)
+    database.create("people", {"id": "INTEGER"})
+    with ThreadPoolExecutor(1) as other, database.transaction():
+        other.submit(database.ping).result(30)  # has a connection of its own
+    visit = "import sys, pathlib; from facesearch.databases import SQLiteDatabase as Database; "
+    visit += "there = Database(pathlib.Path(sys.argv[1])); there.insert('people', [{'id': 1}]); there.close()"
+    subprocess.run([sys.executable, "-c", visit, str(file)], check=True, timeout=60)
+    assert (tmp_path / "test.db-wal").exists()
+    database.insert("people", [{"id": 2}])
+    witness = SQLiteDatabase(file)
+    assert [row["id"] for row in witness.select("people", ["id"])] == [1, 2]
+    witness.close()
     database.close()
 
 

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -108,6 +109,21 @@ def test_a_folder_that_cannot_be_written_costs_only_the_cache(
     assert result(blocked, Builder()) == 3.0
     assert "cannot be kept" in caplog.text
     assert str(tmp_path) not in caplog.text
+
+
+def test_a_full_disk_costs_only_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(_graph: bytes, _file: Path) -> None:
+        raise InvalidConfig("ONNX Runtime refuses a graph (Fail).")
+
+    monkeypatch.setattr(onnx_cache, "prepare", fails)
+    with pytest.raises(InvalidConfig):  # there is room: it is the graph's fault
+        result(tmp_path, Builder())
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=0))
+    assert result(tmp_path, Builder()) == 3.0
+    assert "No space left" in caplog.text
+    assert files(tmp_path) == {".lock"}
 
 
 def test_a_builder_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:

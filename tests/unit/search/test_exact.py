@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from facesearch.errors import Unavailable, WorkerDied
+from facesearch.errors import StorageFull, Unavailable, WorkerDied
 from facesearch.interfaces import FaceIndex
 from facesearch.records import Outcome
 from facesearch.search import ExactIndex
@@ -281,7 +281,7 @@ def test_a_disk_that_is_full_publishes_nothing(
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "pwrite", full)
-        with pytest.raises(Unavailable):
+        with pytest.raises(StorageFull):
             index.catch_up(history)
     assert index.search(draw(1, 9), 5, 2.0) == before
     index.catch_up(history)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from facesearch.errors import Invalid, UnsupportedMedia
 from facesearch.records import NO_BOX
-from facesearch.service.encodings import faces_of, read_encodings
+from facesearch.service.encodings import Encodings, faces_of, read_encodings
 
 NAMES = ["Ana", "Zoë", "王小明"]
 
@@ -160,3 +160,12 @@ def test_imported_faces_have_a_name_and_no_box(tmp_path: Path, vectors: NDArray[
     assert [face.person_name for face in faces] == NAMES
     assert faces[0].face.box == NO_BOX
     assert faces[0].photo.file_name == "gallery.npz"
+
+
+def test_encodings_are_the_same_by_their_name_and_their_vector(vectors: NDArray[np.float64]) -> None:
+    two = np.stack([vectors[0], vectors[0], vectors[1], vectors[0]]).astype(np.float32)
+    faces = faces_of(Encodings(two, ["Ana", "Bo", "Ana", "Ana"]), "x.npz")
+    digests = [face.photo_sha256 for face in faces]
+    assert digests[0] == digests[3]
+    assert len(set(digests)) == 3
+    assert {len(digest or b"") for digest in digests} == {32}

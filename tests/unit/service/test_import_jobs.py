@@ -217,14 +217,40 @@ def test_waiting_goes_on_while_the_database_is_away(opened: Opened, new_database
     database.away = None
 
 
-def test_archives_without_a_job_are_put_away(opened: Opened, tmp_path: Path) -> None:
+def test_archives_without_a_job_are_put_away_also_while_nothing_can_be_written(
+    opened: Opened, tmp_path: Path
+) -> None:
     api = opened()
     imports = api.imports
     imports._room.take(zipped(ADA), "0" * 32)
     imports._room.take(zipped(ADA), "1" * 32)
     os.utime(tmp_path / "imports" / f"{'0' * 32}.zip", (1, 1))
-    imports._tidy()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(imports._jobs, "prune", _raise(DatabaseUnavailable("The disk is full.")))
+        with pytest.raises(DatabaseUnavailable):
+            imports._tidy()
     assert [file.stem for file in (tmp_path / "imports").glob("*.zip")] == ["1" * 32]
+
+
+@pytest.mark.parametrize("committed", [False, True])
+def test_an_archive_is_kept_where_its_job_is_there_though_the_database_went_away(
+    opened: Opened, new_database: NewDatabase, tmp_path: Path, committed: bool
+) -> None:
+    database, gate = new_database(), threading.Event()
+    api = opened(database=database, pool=GatedPool(gate))
+    lost = iter([DatabaseUnavailable("Gone away.")])
+
+    def go_away() -> None:
+        for error in lost:
+            raise error
+
+    setattr(database, "loses" if committed else "fails", go_away)
+    with pytest.raises(DatabaseUnavailable):
+        started(api)
+    assert len(list((tmp_path / "imports").glob("*.zip"))) == len(api.imports.jobs(9).items) == committed
+    gate.set()
+    for job in api.imports.jobs(9).items:
+        assert api.imports.wait(job.id, LIMIT_S).state == DONE
 
 
 def source(data: dict[str, bytes]) -> PhotoArchive:

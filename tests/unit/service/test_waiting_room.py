@@ -76,6 +76,15 @@ def test_old_archives_are_told(room: WaitingRoom) -> None:
     assert room.older_than(3600) == ["old"]
 
 
+def test_the_age_of_an_archive_begins_when_it_is_taken(room: WaitingRoom) -> None:
+    with room.new_file() as file:
+        file.write(DATA)
+        file.flush()
+        os.utime(file.fileno(), (1, 1))
+        room.take(file, "job")
+    assert room.older_than(3600) == []
+
+
 @pytest.mark.parametrize(("number", "error"), [(errno.ENOSPC, StorageFull), (errno.EACCES, Unavailable)])
 def test_a_disk_that_takes_nothing_is_told_without_a_path(
     room: WaitingRoom, monkeypatch: pytest.MonkeyPatch, number: int, error: type[Exception]

@@ -94,6 +94,13 @@ def test_bytes_missing_anywhere_are_an_error_of_the_whole_archive(cut: int) -> N
             directory(kept)
 
 
+@pytest.mark.parametrize("length", range(4, 22))
+def test_the_end_alone_cut_short_is_an_error(length: int) -> None:
+    whole = b"PK\5\6" + bytes(18)
+    with pytest.raises(BrokenArchive, match="cut short"):
+        directory(whole[:length])
+
+
 def test_an_archive_may_follow_a_program_that_unpacks_it() -> None:
     (member,) = directory(zip_of([JPG], before=b"MZ" + bytes(5000)))
     assert (member.path, member.offset) == ("a.jpg", 5002)
