@@ -223,7 +223,7 @@ def test_the_key_of_a_service_reaches_its_client(
     class Service(remote_service.RemoteService):
         def __init__(self, *arguments: Any, key: str | None = None) -> None:
             keys.append(key)
-            super().__init__(*arguments, key=key)
+            super().__init__(*arguments, key=key)  # type: ignore[misc]  # the others are positional
 
     monkeypatch.setattr(remote_service, "RemoteService", Service)
     url = f"http://127.0.0.1:{free_port()}"
