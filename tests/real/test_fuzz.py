@@ -26,6 +26,7 @@ EXAMPLES = 15
 MOST_GROWTH_BYTES = 250 * 1024**2
 PICTURES = PROJECT_ROOT / "test_images"
 PHOTO = PICTURES / "Barack_Obama_0001.jpg"
+FILE_FIELDS = {"file", "source", "target"}
 
 
 @pytest.fixture(scope="module")
@@ -104,8 +105,8 @@ class Load:
         cases = operation.as_strategy(generation_mode=mode)
 
         def send(case: Any, file: bytes | None, job: str | None) -> None:
-            if file is not None and isinstance(case.body, dict) and "file" in case.body:
-                case.body["file"] = file
+            if file is not None and isinstance(case.body, dict):
+                case.body |= dict.fromkeys(case.body.keys() & FILE_FIELDS, file)
             if job is not None and "job_id" in case.path_parameters:
                 case.path_parameters["job_id"] = job
             self._judge(case.call(timeout=ANSWER_S))

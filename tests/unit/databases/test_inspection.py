@@ -1,5 +1,6 @@
 """What is seen of a database, on each engine, and that seeing changes nothing."""
 
+import shutil
 from contextlib import closing
 from dataclasses import replace
 from typing import cast
@@ -114,6 +115,20 @@ def test_reading_sqlite_leaves_its_folder_as_it_was(tmp_path_factory: pytest.Tem
         assert {n: c for n, c in after.items() if not n.endswith("-shm")} == {
             n: c for n, c in before.items() if not n.endswith("-shm")
         }
+
+
+def test_the_log_of_a_service_that_was_killed_is_read_and_left(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    running, killed = (Settings(data_dir=tmp_path_factory.mktemp(name)) for name in ("running", "killed"))
+    with opened(running, read_only=False) as service:
+        service.prepare()
+        service.add_faces([new_face()], "m")
+        shutil.copytree(running.data_dir, killed.data_dir, dirs_exist_ok=True)
+    before = {name: (killed.data_dir / name).read_bytes() for name in ("facesearch.db", "facesearch.db-wal")}
+    with opened(killed) as database:
+        assert state_of(database).faces == 1
+    assert {name: (killed.data_dir / name).read_bytes() for name in before} == before
 
 
 def test_a_damaged_sqlite_file(tmp_path_factory: pytest.TempPathFactory) -> None:
