@@ -223,11 +223,7 @@ def test_the_key_of_a_service_reaches_its_client(
     class Service(remote_service.RemoteService):
         def __init__(self, url: str, on_wait: Callable[[str], None], key: str | None = None) -> None:
             keys.append(key)
-<<<<<<< HEAD
-            super().__init__(*arguments, key=key)  # type: ignore[misc]  # the others are positional
-=======
             super().__init__(url, on_wait, key=key)
->>>>>>> operate
 
     monkeypatch.setattr(remote_service, "RemoteService", Service)
     url = f"http://127.0.0.1:{free_port()}"
