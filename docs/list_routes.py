@@ -26,7 +26,7 @@ def table(content: dict[str, Any]) -> str:
     rows = []
     for path, methods in content["paths"].items():
         for method, operation in methods.items():
-            takes = ", ".join([*_fields(operation, content), *_parameters(operation)])
+            takes = ", ".join(dict.fromkeys([*_fields(operation, content), *_parameters(operation)]))
             rows.append(f"| `{method.upper()} {path}` | {takes} | {operation['summary']} |\n")
     return _HEAD + "".join(rows)
 
