@@ -147,7 +147,8 @@ def _find(file: BinaryIO, size: int) -> _Directory:
 
 def _end_in(tail: bytes) -> int | None:
     """Where the end record is: the one whose comment ends with the file, else the last one."""
-    last = at = tail.rfind(_END_SIGNATURE, 0, len(tail) - _END.size + len(_END_SIGNATURE))
+    # Not below 0, which would count from the end.
+    last = at = tail.rfind(_END_SIGNATURE, 0, max(0, len(tail) - _END.size + len(_END_SIGNATURE)))
     while at >= 0:
         if at + _END.size + _END.unpack_from(tail, at)[-1] == len(tail):
             return at
