@@ -194,3 +194,10 @@ def test_what_other_programs_write_is_read_as_they_meant_it() -> None:
     assert [(m.path, m.size, m.method != STORED) for m in found] == [
         (f"folder/é{n}.jpg", n, True) for n in range(50)
     ]
+
+
+@pytest.mark.parametrize("length", range(4, 22))
+def test_an_end_record_that_is_cut_short_is_no_archive(length: int) -> None:
+    for before in (b"", b"x", b"PK"):
+        with pytest.raises((BrokenArchive, NotAnArchive)):
+            directory(before + b"PK\x05\x06".ljust(length, b"\x00"))
