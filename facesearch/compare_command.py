@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from facesearch.config import load_settings
+from facesearch.errors import FacesearchError
 from facesearch.import_report import printable
 from facesearch.photo_arguments import PHOTO, TOLERANCE, read_photo
 from facesearch.remote_options import asked, check_key, service_options
@@ -39,15 +40,26 @@ def compare(
     """Compare every face of PHOTO1 with every face of PHOTO2, the nearest pair first. Nothing is stored."""
     check_key(url, key)
     photos = {"source": (photo1.name, read_photo(photo1)), "target": (photo2.name, read_photo(photo2))}
-    if url is not None:
-        query = {"faces": "largest" if largest else "all", "tolerance": tolerance}
-        found = asked(url, key, "v1/compare", query, photos, "pairs")
-    else:
-        # Here, not above: numpy's threads are limited before it is loaded.
-        from facesearch.bootstrap.direct import compare_photos  # noqa: PLC0415
+    try:
+        if url is not None:
+            query = {"max_faces": 1 if largest else None, "tolerance": tolerance}
+            found = asked(url, key, "v1/compare", query, photos, "pairs")
+        else:
+            # Here, not above: numpy's threads are limited before it is loaded.
+            from facesearch.bootstrap.direct import compare_photos  # noqa: PLC0415
 
-        found = compare_photos(load_settings(), photos["source"], photos["target"], tolerance, largest)
+            found = compare_photos(load_settings(), photos["source"], photos["target"], tolerance, largest)
+    except FacesearchError as error:
+        raise click.ClickException(_with_path(error.message, photo1, photo2)) from None
     click.echo(json.dumps(found, indent=2) if as_json else "\n".join(_lines(photo1.name, photo2.name, found)))
+
+
+def _with_path(message: str, source: Path, target: Path) -> str:
+    """A sentence in which a photo has the name that was typed, not that of the route's field."""
+    for field, photo in (("source", source), ("target", target)):
+        if message.startswith((f"{field}: ", f"{field} is ")):
+            return printable(str(photo)) + message.removeprefix(field)
+    return message
 
 
 def _lines(first: str, second: str, found: dict[str, Any]) -> list[str]:

@@ -72,7 +72,10 @@ def compare_photos(
     """
     with reading_api(settings) as api:
         found = api.compare(
-            PhotoFile(*source), PhotoFile(*target), _wanted(tolerance, None), Wanted(only_largest=largest)
+            PhotoFile(*source),
+            PhotoFile(*target),
+            _wanted(tolerance, None),
+            Wanted(max_faces=1 if largest else None),
         )
         return photos_answers.compared(found)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from facesearch.config import PREFIX
 from facesearch.databases.tables import SCHEMA_VERSION
@@ -97,6 +98,15 @@ def server(installed: Installation) -> Iterator[Server]:
         assert "Traceback" not in running.log, running.log
 
 
+def _beside_each_other(into: Path, large: Path, small: Path) -> None:
+    """Write a photo of two faces."""
+    with Image.open(large) as one, Image.open(small) as other:
+        both = Image.new("RGB", (one.width + 300, one.height))
+        both.paste(one, (0, 0))
+        both.paste(other.resize((300, 400)), (one.width, 0))
+        both.save(into)
+
+
 def test_without_its_service_all_is_well_and_nothing_is_changed(installed: Installation) -> None:
     assert installed.told("search", OBAMA)["faces"]  # makes the copy
     before = installed.files()
@@ -125,6 +135,13 @@ def test_beside_its_service_too_and_both_answer_the_same(installed: Installation
     here, there = (installed.told("compare", OBAMA, BIDEN, *at) for at in ((), ("--url", server.url)))
     assert here == there
     assert not here["match"]
+    both = installed.folder / "both.jpg"
+    _beside_each_other(both, OBAMA, BIDEN)
+    largest = ("compare", "--largest", both, BIDEN)
+    here, there = (installed.told(*largest, *at) for at in ((), ("--url", server.url)))
+    assert here == there
+    assert len(here["source"]["faces"]) == len(here["pairs"]) == 1
+    both.unlink()
     here, there = (installed.told("jobs", "list", *at) for at in ((), ("--url", server.url)))
     assert here == there
     [job] = here

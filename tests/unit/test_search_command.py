@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 from facesearch import remote_service
 from facesearch.bootstrap import direct
 from facesearch.cli import main
-from facesearch.errors import DatabaseUnavailable
+from facesearch.errors import DatabaseUnavailable, Invalid
 from tests.server import free_port
 
 BOX = {"top": 5, "right": 60, "bottom": 65, "left": 10}
@@ -159,7 +159,7 @@ def test_a_service_is_asked_with_what_was_given(run: Run, sent: list[tuple[Any, 
         (
             "POST",
             "v1/compare",
-            {"faces": "largest"},
+            {"max_faces": 1},
             {"source": ("a.jpg", b"photo a"), "target": ("b.jpg", b"photo b")},
         ),
     ]
@@ -195,3 +195,22 @@ def test_photos_of_two_people_and_without_faces(run: Run, monkeypatch: pytest.Mo
     empty = COMPARED | {"target": {"size": {}, "faces": []}, "pairs": [], "match": False}
     monkeypatch.setattr(direct, "compare_photos", lambda *_: empty)
     assert run("compare", "a.jpg", "b.jpg").output == "No face was found in b.jpg.\n"
+
+
+@pytest.mark.parametrize(
+    ("refused", "name", "rest"),
+    [
+        ("source: The file is empty.", "a.jpg", ": The file is empty."),
+        ("target is over the limit of 9 bytes.", "b.jpg", " is over the limit of 9 bytes."),
+        ("A file is over the limit of 9 bytes.", None, "A file is over the limit of 9 bytes."),
+    ],
+)
+def test_an_error_names_the_photo_as_it_was_typed(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: str, name: str | None, rest: str
+) -> None:
+    def fail(*_: Any) -> None:
+        raise Invalid(refused)
+
+    monkeypatch.setattr(direct, "compare_photos", fail)
+    photo = "" if name is None else str(tmp_path / name)
+    assert run("compare", "a.jpg", "b.jpg", ends=1).stderr == f"Error: {photo}{rest}\n"
