@@ -226,6 +226,11 @@ def _reasons(error: RequestValidationError) -> list[tuple[str, str]]:
     reasons = []
     for problem in error.errors():
         where = ".".join(str(part) for part in problem["loc"][1:]) or "request"
-        missing = problem["type"] == "missing"
-        reasons.append((where, f"{where} is missing" if missing else f"{where}: {problem['msg']}"))
+        match problem:
+            case {"type": "missing"}:
+                reasons.append((where, f"{where} is missing"))
+            case {"type": "value_error", "input": str()} if "UploadFile" in problem["msg"]:
+                reasons.append((where, f"{where} must be a file"))
+            case _:
+                reasons.append((where, f"{where}: {problem['msg']}"))
     return reasons

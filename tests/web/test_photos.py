@@ -251,6 +251,13 @@ def test_a_photo_that_is_missing_is_named(
     assert api.calls == []
 
 
+def test_text_in_place_of_a_photo_is_named(client: TestClient, api: FakeAPI) -> None:
+    answer = client.post("/v1/compare", data={"source": "a.jpg"}, files={"target": PHOTO["file"]})
+    assert (answer.status_code, answer.json()["message"]) == (400, "source must be a file.")
+    assert answer.json()["details"] == {"parameters": ["source"]}
+    assert api.calls == []
+
+
 @pytest.mark.parametrize("route", [route + "/" for route in ROUTES])
 def test_a_slash_at_the_end_changes_nothing(client: TestClient, route: str) -> None:
     assert client.post(route, files=files_of(route[:-1])).status_code == 200
