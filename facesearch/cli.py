@@ -8,17 +8,17 @@ from typing import Any
 import click
 
 from facesearch import __version__
-from facesearch.bench_command import bench
-from facesearch.compare_command import compare
+from facesearch.commands.bench import bench
+from facesearch.commands.compare import compare
+from facesearch.commands.doctor import doctor
+from facesearch.commands.imports import import_gallery
+from facesearch.commands.jobs import jobs
+from facesearch.commands.keys import keys
+from facesearch.commands.migrate import migrate
+from facesearch.commands.models import models
+from facesearch.commands.search import search
 from facesearch.config import load_settings
-from facesearch.doctor_command import doctor
 from facesearch.errors import FacesearchError
-from facesearch.import_command import import_gallery
-from facesearch.jobs_command import jobs
-from facesearch.keys_command import keys
-from facesearch.migrate_command import migrate
-from facesearch.models_command import models
-from facesearch.search_command import search
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 

@@ -6,12 +6,12 @@ from typing import BinaryIO
 
 import pytest
 
-from facesearch import remote_import
 from facesearch.bootstrap import Part
+from facesearch.commands import remote_import
+from facesearch.commands.remote_import import RemoteImport
+from facesearch.commands.remote_service import RemoteJob, RemoteService
 from facesearch.errors import JobNotFound, TooLarge, Unavailable
 from facesearch.records import CANCELLED, DONE, FAILED, FILE_STATUSES, RUNNING, FileReport, ImportOptions
-from facesearch.remote_import import RemoteImport
-from facesearch.remote_service import RemoteJob, RemoteService
 
 FILES = 3
 

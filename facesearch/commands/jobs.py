@@ -12,13 +12,13 @@ from urllib.parse import quote
 
 import click
 
+from facesearch.commands.import_report import ReportFile, described
+from facesearch.commands.remote_options import check_key, service_at, service_options
+from facesearch.commands.remote_service import RemoteService
+from facesearch.commands.terminal import paragraph, table
 from facesearch.config import load_settings
 from facesearch.errors import Unavailable
-from facesearch.import_report import ReportFile, described
 from facesearch.records import FileReport
-from facesearch.remote_options import check_key, service_at, service_options
-from facesearch.remote_service import RemoteService
-from facesearch.terminal import paragraph, table
 
 _INDENT = 12
 _COLOURS = {"done": "green", "failed": "red", "cancelled": "yellow"}

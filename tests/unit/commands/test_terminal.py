@@ -3,7 +3,7 @@ import shutil
 import click
 import pytest
 
-from facesearch.terminal import columns_of, paragraph, table
+from facesearch.commands.terminal import columns_of, paragraph, table
 
 
 @pytest.fixture(autouse=True)

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from facesearch import remote_service
+from facesearch.commands import remote_service
+from facesearch.commands.remote_service import RemoteJob, RemoteService
 from facesearch.errors import FacesearchError, Invalid, NotFound, Unavailable
 from facesearch.records import Box, FileReport, ImportOptions, ReportedFace
-from facesearch.remote_service import RemoteJob, RemoteService
 from tests.server import free_port
 
 LIMITS = {"zip_bytes": 10, "zip_entries": 20, "zip_expanded_bytes": 30, "photo_bytes": 40, "more": 1.5}

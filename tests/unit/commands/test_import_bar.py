@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from facesearch import import_bar
-from facesearch.import_bar import ImportBar
+from facesearch.commands import import_bar
+from facesearch.commands.import_bar import ImportBar
 
 
 @pytest.fixture(autouse=True)

@@ -87,7 +87,7 @@ def test_without_an_accepted_licence_nothing_is_installed(run: Run, tmp_path: Pa
 
 
 def test_a_person_is_asked_for_the_licence(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("facesearch.models_command._asks", lambda: True)
+    monkeypatch.setattr("facesearch.commands.models._asks", lambda: True)
     model = write_model(tmp_path / "graph.onnx")
     assert "Aborted" in run("add", model, "--card", "edgeface-s", fails=True, input="n\n").output
     assert "wrong" in run("add", model, "--card", "edgeface-s", fails=True, input="y\n").output
@@ -249,7 +249,7 @@ def test_a_table_and_its_errors_hold_no_colours_for_a_program(run: Run) -> None:
 
 
 def test_nobody_is_asked_where_nobody_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    from facesearch.models_command import _asks  # noqa: PLC0415
+    from facesearch.commands.models import _asks  # noqa: PLC0415
 
     monkeypatch.setattr(sys.stdin, "isatty", lambda: False, raising=False)
     assert not _asks()

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from facesearch import bootstrap, remote_service
+from facesearch import bootstrap
 from facesearch.cli import main
+from facesearch.commands import remote_service
 from facesearch.config import Settings
 from facesearch.errors import DatabaseUnavailable
 from facesearch.records import CANCELLED, DONE, FILE_STATUSES, RUNNING, FileReport, ImportOptions, Job

@@ -4,8 +4,8 @@ import json
 
 import click
 
+from facesearch.commands.terminal import paragraph
 from facesearch.config import load_settings
-from facesearch.terminal import paragraph
 
 _INDENT = 18
 _LABELS = {

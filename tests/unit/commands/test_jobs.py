@@ -11,11 +11,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from facesearch.cli import main
+from facesearch.commands.remote_service import RemoteService
 from facesearch.config import Settings
 from facesearch.databases import open_image_database, open_job_store
 from facesearch.errors import NotAnImage
 from facesearch.records import FAILED, FileReport, ImportOptions, NewJob
-from facesearch.remote_service import RemoteService
 
 JOB = "0123456789abcdef0123456789abcdef"
 FILES = {

@@ -7,8 +7,8 @@ from dataclasses import asdict
 import click
 
 from facesearch import __version__
+from facesearch.commands.terminal import paragraph
 from facesearch.records import OK, PROBLEM, WARNING, Finding
-from facesearch.terminal import paragraph
 
 _COLOURS = {OK: "green", WARNING: "yellow", PROBLEM: "red"}
 _STATE, _INDENT = 9, 26

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from facesearch.commands.terminal import table
 from facesearch.config import load_settings
 from facesearch.errors import InvalidParameter
 from facesearch.records import DEFAULT_COLLECTION, SCOPES, Key
-from facesearch.terminal import table
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager

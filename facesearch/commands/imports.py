@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
+from facesearch.commands.import_report import Imported, ReportFile, Summary, printable
 from facesearch.config import load_settings
 from facesearch.errors import FacesearchError, Invalid, TooLarge
-from facesearch.import_report import Imported, ReportFile, Summary, printable
 from facesearch.records import DONE, FILE_STATUSES, ImportOptions, Job
 
 if TYPE_CHECKING:
-    from facesearch.import_bar import ImportBar
+    from facesearch.commands.import_bar import ImportBar
 
 _ENCODINGS = frozenset({".npy", ".npz", ".pickle", ".pkl", ".dat", ".p"})
 _FOR_ENCODINGS = {"names_file": "--names", "allow_pickle": "--pickle"}
@@ -128,7 +128,7 @@ def _import_photos(
     report: Path | None,
     as_json: bool,
 ) -> None:
-    from facesearch.import_bar import ImportBar  # noqa: PLC0415
+    from facesearch.commands.import_bar import ImportBar  # noqa: PLC0415
 
     started = time.monotonic()
     try:
@@ -171,8 +171,8 @@ def _import_remotely(
 ) -> Iterator[Imported]:
     """Import into a service, and stay connected to it while the reports are read."""
     from facesearch.bootstrap import Part, folder_to_send  # noqa: PLC0415
-    from facesearch.remote_import import RemoteImport  # noqa: PLC0415
-    from facesearch.remote_service import RemoteService  # noqa: PLC0415
+    from facesearch.commands.remote_import import RemoteImport  # noqa: PLC0415
+    from facesearch.commands.remote_service import RemoteService  # noqa: PLC0415
 
     with closing(RemoteService(url, bar.waiting, key=key)) as service:
         limits = service.limits()

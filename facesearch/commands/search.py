@@ -6,11 +6,11 @@ from typing import Any
 
 import click
 
+from facesearch.commands.import_report import printable
+from facesearch.commands.photo_arguments import PHOTO, TOLERANCE, read_photo
+from facesearch.commands.remote_options import asked, check_key, service_options
+from facesearch.commands.terminal import paragraph, table
 from facesearch.config import load_settings
-from facesearch.import_report import printable
-from facesearch.photo_arguments import PHOTO, TOLERANCE, read_photo
-from facesearch.remote_options import asked, check_key, service_options
-from facesearch.terminal import paragraph, table
 
 _INDENT = 2
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from facesearch.commands.import_report import Imported, ReportFile, Summary, described, printable
 from facesearch.errors import Invalid
-from facesearch.import_report import Imported, ReportFile, Summary, described, printable
 from facesearch.records import DONE, FAILED, Box, FileReport, ReportedFace
 from facesearch.report_table import COLUMNS
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from facesearch import remote_service
 from facesearch.bootstrap import direct
 from facesearch.cli import main
+from facesearch.commands import remote_service
 from facesearch.errors import DatabaseUnavailable, Invalid
 from tests.server import free_port
 

@@ -6,8 +6,8 @@ from typing import Any, TypeVar
 
 import click
 
+from facesearch.commands.remote_service import RemoteService
 from facesearch.errors import Unavailable
-from facesearch.remote_service import RemoteService
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -7,10 +7,10 @@ from contextlib import closing
 from itertools import count
 from typing import TYPE_CHECKING
 
+from facesearch.commands.import_report import Imported
+from facesearch.commands.remote_service import RemoteJob, RemoteService
 from facesearch.errors import FacesearchError, Unavailable
-from facesearch.import_report import Imported
 from facesearch.records import DONE, FILE_STATUSES, FileReport, ImportOptions
-from facesearch.remote_service import RemoteJob, RemoteService
 
 if TYPE_CHECKING:
     from facesearch.bootstrap import Part

@@ -10,7 +10,7 @@ from typing import Any, Self
 import click
 from tqdm import tqdm
 
-from facesearch.import_report import described, printable
+from facesearch.commands.import_report import described, printable
 
 _REDRAW_S = 0.5
 # Photos that are stored already go by a hundred times faster than new ones; the rate shown is that of the

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 
 import click
 
-from facesearch.import_report import printable
+from facesearch.commands.import_report import printable
 
 _WIDEST = 100
 _BETWEEN = "  "

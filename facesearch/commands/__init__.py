@@ -1,0 +1,1 @@
+"""The commands of `python3 -m facesearch`, one a module, and what several of them share."""
