@@ -8,6 +8,7 @@ import fcntl
 import os
 import shutil
 import signal
+import struct
 import sys
 import tempfile
 import time
@@ -26,6 +27,10 @@ _METRICS = "PROMETHEUS_MULTIPROC_DIR"
 _METRICS_PREFIX = "facesearch-metrics-"
 # A folder that is younger may be another master's that has not locked it yet.
 _BEGINNING_S = 60.0
+# What a worker counts in, each as long as all routes by all methods may make it.
+_METRICS_FILES = ("counter", "histogram", "gauge_livesum")
+_METRICS_BYTES = 1024**2
+_USED = struct.Struct("i")
 
 try:
     _settings = load_settings()
@@ -88,18 +93,52 @@ def on_starting(server: Any) -> None:
     os.environ[_METRICS] = folder
 
 
-def child_exit(_server: Any, worker: Any) -> None:
-    """Forget what a worker that is gone had in hand; what it has done still counts."""
-    # Here and not above: what it loads asks for the folder.
-    from prometheus_client.multiprocess import mark_process_dead  # noqa: PLC0415
+def post_fork(server: Any, worker: Any) -> None:
+    """Have the room on the disk that a worker counts in, or let it count for itself.
 
+    What counts maps its files into memory without asking for room: on a full disk the first new count would
+    kill the process (SIGBUS), and each that replaces it.
+    """
+    try:
+        for kind in _METRICS_FILES:
+            descriptor = os.open(_counts(kind, os.getpid()), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                if os.geteuid() == 0:
+                    os.fchown(descriptor, server.cfg.uid, server.cfg.gid)
+                os.posix_fallocate(descriptor, 0, _METRICS_BYTES)
+            finally:
+                os.close(descriptor)
+    except OSError as error:
+        worker.log.warning("This process counts for itself: %s in the temporary folder.", error.strerror)
+        for kind in _METRICS_FILES:
+            with suppress(OSError):
+                _counts(kind, os.getpid()).unlink()
+        del os.environ[_METRICS]  # its own; nothing that counts is loaded yet
+
+
+def child_exit(_server: Any, worker: Any) -> None:
+    """Forget what a worker that is gone had in hand; what it has done still counts, in as little room."""
     with suppress(OSError):
-        mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
+        _counts("gauge_livesum", worker.pid).unlink()
+    for kind in ("counter", "histogram"):
+        with suppress(OSError, struct.error):
+            file = _counts(kind, worker.pid)
+            with file.open("rb") as counts:
+                (used,) = _USED.unpack(counts.read(_USED.size))
+            if used:
+                os.truncate(file, used)
+            else:
+                file.unlink()
 
 
 def on_exit(_server: Any) -> None:
     """Leave no folder behind."""
     shutil.rmtree(os.environ[_METRICS], ignore_errors=True)
+
+
+def _counts(kind: str, pid: int) -> Path:
+    """The file of prometheus-client that a worker counts in; its first number says how much of it is used."""
+    return Path(os.environ[_METRICS], f"{kind}_{pid}.db")
 
 
 def _lock(folder: Path) -> int:

@@ -170,6 +170,45 @@ def test_what_the_workers_count_is_added_up_and_survives_one_of_them(
     assert list(servers_temporary.glob(TEMPORARY)) == []
 
 
+@pytest.mark.faults
+def test_a_full_temporary_folder_costs_no_worker(tmp_path: Path, temporary: Path) -> None:
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={16 * 1024**2}", "tmpfs", str(temporary)]
+    try:
+        subprocess.run(mount, check=True, capture_output=True, timeout=30)
+    except (subprocess.CalledProcessError, FileNotFoundError):
+        pytest.skip("nothing may be mounted here")
+    try:
+        with Server(tmp_path / "service", environment={"TMPDIR": str(temporary)}) as server:
+            before = workers(server)
+            fill(temporary)
+            for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"):
+                for path in ("v1/info", "v1/jobs", "v1/jobs/a", "v1/models", "readyz", "metrics", "none"):
+                    assert ask(server, method, f"/{path}").status_code < 500
+            assert workers(server) == before
+            # One more has no room left, and counts for itself.
+            server.process.send_signal(signal.SIGTTIN)
+            eventually(lambda: server.log.count("Application startup complete.") == 3)
+            assert "counts for itself: No space left on device in the temporary folder." in server.log
+            assert {ask(server, "GET", "/metrics").status_code for _ in range(20)} == {200}
+            assert set(before) < set(workers(server))
+            # What a dead one leaves is no longer than what it has counted.
+            os.kill(before[0], signal.SIGKILL)
+            eventually(lambda: server.log.count("Application startup complete.") == 4)
+            (folder,) = temporary.glob(TEMPORARY)
+            assert 0 < (folder / f"counter_{before[0]}.db").stat().st_size < 100_000
+            assert {ask(server, "GET", "/metrics").status_code for _ in range(20)} == {200}
+            assert "SIGBUS" not in server.log
+            assert "Traceback" not in server.log
+    finally:
+        subprocess.run(["umount", "-l", str(temporary)], check=True, capture_output=True, timeout=30)
+
+
+def fill(folder: Path) -> None:
+    with (folder / "ballast").open("ab", buffering=0) as ballast, contextlib.suppress(OSError):
+        while True:
+            ballast.write(b"\1" * 4096)
+
+
 def test_what_a_killed_master_left_is_cleaned_up_by_the_next(tmp_path: Path, temporary: Path) -> None:
     server = Server(tmp_path / "service", workers=1, environment={"TMPDIR": str(temporary)})
     server.start()
