@@ -32,8 +32,9 @@ class _Asked:
     def is_open(self) -> bool:
         return not self._done.is_set()
 
-    def wait(self, deadline: float) -> None:
-        self._done.wait(max(0.0, deadline - time.monotonic()))
+    def wait(self, limit_s: float) -> None:
+        """Wait until it has been open for so long, whoever asked it."""
+        self._done.wait(max(0.0, self.begun + limit_s - time.monotonic()))
 
     def _answer(self, question: Callable[[], Any]) -> None:
         try:
@@ -47,8 +48,9 @@ class _Asked:
 class _Questions:
     """Asks each question once at a time: who asks meanwhile waits for the same answer.
 
-    So a part that does not answer costs one thread, however often it is asked. Lives as long as its process;
-    any thread may call it.
+    So a part that does not answer costs one thread, however often it is asked, and only those who ask first
+    wait for it: probes do not queue up behind each other. Lives as long as its process; any thread may call
+    it.
     """
 
     def __init__(self, questions: Mapping[str, Callable[[], Any]]) -> None:
@@ -57,10 +59,9 @@ class _Questions:
         self._lock = threading.Lock()
 
     def ask(self, names: Iterable[str], limit_s: float) -> dict[str, _Asked]:
-        deadline = time.monotonic() + limit_s
         asked = {name: self._begin(name) for name in names}
         for one in asked.values():
-            one.wait(deadline)
+            one.wait(limit_s)
         return asked
 
     def _begin(self, name: str) -> _Asked:

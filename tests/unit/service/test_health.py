@@ -138,6 +138,17 @@ def test_a_part_that_does_not_answer_is_not_waited_for_and_costs_one_thread(sile
     assert health_of(silent, LIMIT_S).ready().state == "ok"
 
 
+def test_who_asks_later_does_not_wait_again_for_a_part_that_does_not_answer(silent: SilentDatabase) -> None:
+    silent.prepare()
+    health = health_of(silent, limit_s=0.5)
+    health.ready()
+    probe = threading.Thread(target=lambda: [health.ready() for _ in range(100)], daemon=True)
+    probe.start()
+    probe.join(LIMIT_S)  # each by itself would take half a second
+    assert not probe.is_alive()
+    assert silent.asked == 1
+
+
 def test_a_silent_database_is_one_that_is_away(silent: SilentDatabase) -> None:
     silent.prepare()
     assert health_of(silent, 0.5, answers_stale=True).ready().state == "stale"
