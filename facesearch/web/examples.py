@@ -24,9 +24,9 @@ Responses = dict[int | str, dict[str, Any]]
 _JSON = "application/json"
 _NULL = "(null)"
 _ANYWHERE = (KeyMissing, KeyRefused, LocalOnly, ScopeNotAllowed, RateLimited, Busy)
-_BOX = {"top": 71, "right": 176, "bottom": 175, "left": 72}
-_QUALITY = {
-    "size_px": 104,
+BOX = {"top": 71, "right": 176, "bottom": 175, "left": 72}
+QUALITY = {
+    "size_px": 105,
     "score": 1.321,
     "sharpness": 812.4,
     "brightness": 127.6,
@@ -63,7 +63,7 @@ _STORED = {
     "id": 8,
     "person_name": "Aaron Eckhart",
     "reason": None,
-    "faces": [{"id": 8, "box": _BOX}],
+    "faces": [{"id": 8, "box": BOX}],
     "duplicate_of": None,
 }
 _COUNTS = {"inserted": 1, "no_face": 0, "duplicate": 0, "failed": 0, "skipped": 0}
@@ -83,7 +83,7 @@ ANSWERS: Mapping[str, Any] = {
         "status": "OK",
         "body": {"matches": {"face1": [_MATCH]}},
         "result": {
-            "faces": [{"box": _BOX, "quality": _QUALITY, "matches": [_MATCH]}],
+            "faces": [{"box": BOX, "quality": QUALITY, "matches": [_MATCH]}],
             "stale": False,
             "seconds": 0.0,
         },
@@ -94,9 +94,9 @@ ANSWERS: Mapping[str, Any] = {
         "result": {
             "id": 7,
             "person_name": "Aaron Eckhart",
-            "box": _BOX,
+            "box": BOX,
             "faces_found": 1,
-            "quality": _QUALITY,
+            "quality": QUALITY,
             "duplicate_of": None,
         },
     },
@@ -116,9 +116,9 @@ ANSWERS: Mapping[str, Any] = {
             "location": {"latitude": 1.5, "longitude": -2.5},
             "file_name": "Aaron_Eckhart_0001.jpg",
             "size": {"width": 250, "height": 250},
-            "box": _BOX,
-            "quality": _QUALITY,
-            "model": "dlib-resnet-v1+mirror",
+            "box": BOX,
+            "quality": QUALITY,
+            "model": "dlib-resnet-v1-mirror",
             "dimension": 128,
             "added_at": "2026-01-02T03:04:05+00:00",
             "external_id": None,

@@ -1,4 +1,4 @@
-"""What requests with photos may ask for below /v1, checked and as the API takes it."""
+"""What requests with photos may ask for, checked and as the API takes it."""
 
 from typing import Annotated, Literal
 

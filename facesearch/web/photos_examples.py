@@ -3,25 +3,15 @@
 from collections.abc import Mapping
 from typing import Any
 
-from facesearch.web.examples import kept
+from facesearch.web.examples import BOX, QUALITY, kept
 from facesearch.web.photos_answers import WARNING
 
-_BOX = {"top": 71, "right": 176, "bottom": 175, "left": 72}
-_QUALITY = {
-    "size_px": 105,
-    "score": 1.321,
-    "sharpness": 812.4,
-    "brightness": 127.6,
-    "roll_deg": -1.2,
-    "yaw_deg": 4.5,
-    "pitch_deg": 0.8,
-}
 _SIZE = {"width": 250, "height": 250}
-_PHOTO = {"size": _SIZE, "faces": [{"box": _BOX, "quality": _QUALITY}]}
+_PHOTO = {"size": _SIZE, "faces": [{"box": BOX, "quality": QUALITY}]}
 
 DETECTED: Mapping[str, Any] = {
     "size": _SIZE,
-    "faces": [{"box": _BOX, "score": 1.320879, "quality": _QUALITY, "landmarks": None}],
+    "faces": [{"box": BOX, "score": 1.320879, "quality": QUALITY, "landmarks": None}],
 }
 COMPARED: Mapping[str, Any] = {
     "match": True,
@@ -38,8 +28,8 @@ SEARCHED: Mapping[str, Any] = {
     "tolerance_extrapolated": False,
     "faces": [
         {
-            "box": _BOX,
-            "quality": _QUALITY,
+            "box": BOX,
+            "quality": QUALITY,
             "matches": [{"id": 7, "person_name": "Aaron Eckhart", "distance": 0.412345, "similarity": 95.2}],
         }
     ],

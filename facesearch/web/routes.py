@@ -1,7 +1,7 @@
 """The four routes that other code already speaks."""
 
 import hashlib
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import anyio
 from fastapi import APIRouter, File, Form, Query, Request, UploadFile
@@ -29,19 +29,9 @@ from facesearch.web.envelope import ok
 from facesearch.web.examples import anywhere, refused, shown
 from facesearch.web.imports_routes import ZIP_BODY, ZIP_ERRORS, started
 from facesearch.web.once import Key, once
+from facesearch.web.options import Detector, MaxFaces, MinFace, Upsample
 from facesearch.web.schemas import AddAnswer, BulkAnswer, InfoAnswer, SearchAnswer
 from facesearch.web.work import JobWatch, in_thread
-
-Detector = Annotated[
-    Literal["hog", "cnn", "centerface", "yunet"] | None,
-    Query(description="Detector, where it is installed; by default the configuration's."),
-]
-Upsample = Annotated[
-    int | None, Query(ge=0, le=3, description="How often the photo is doubled before detection.")
-]
-MinFace = Annotated[
-    int | None, Query(ge=0, le=10_000, description="Shorter side of the smallest face, in pixels.")
-]
 
 Photo = Annotated[UploadFile, File(description="An image file.")]
 
@@ -84,9 +74,7 @@ async def search_faces(
     detector: Detector = None,
     upsample: Upsample = None,
     min_face_px: MinFace = None,
-    max_faces: Annotated[
-        int | None, Query(ge=1, le=10_000, description="Of more faces, the largest are looked for.")
-    ] = None,
+    max_faces: MaxFaces = None,
 ) -> JSONResponse:
     """Faces from left to right, matches nearest first; a photo without a face has no matches."""
     most, largest_distance = _whole_number("k", k), _tolerance(tolerance, false_alarm_rate)
