@@ -47,6 +47,7 @@ class AuditLog:
         self._files = files
         self._clock = clock
         self._lock = threading.Lock()
+        self._patience_s = _LOCK_S
 
     def write(self, deed: Deed) -> None:
         """Append a line; where that cannot be done, the service's own log says so."""
@@ -63,7 +64,9 @@ class AuditLog:
             with self._lock:
                 lock = private_file(self._folder / _LOCK, os.O_RDWR)
                 try:
-                    with locked(lock, _LOCK_S) as held:
+                    with locked(lock, self._patience_s) as held:
+                        # Whoever was stopped with it is waited for once, not by one request after the other.
+                        self._patience_s = _LOCK_S if held else 0.0
                         self._append(line, may_rotate=held)
                 finally:
                     os.close(lock)

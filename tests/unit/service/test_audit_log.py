@@ -2,6 +2,7 @@ import json
 import logging
 import multiprocessing
 import os
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,26 @@ def test_a_lock_that_somebody_keeps_stops_nobody(tmp_path: Path, monkeypatch: py
             log.write(DEED)
     os.close(descriptor)
     assert len(lines(tmp_path / "audit.jsonl")) == 50
+
+
+def _write_all(log: AuditLog, times: int) -> None:
+    for _ in range(times):
+        log.write(DEED)
+
+
+def test_who_was_stopped_with_the_lock_is_waited_for_once(tmp_path: Path) -> None:
+    log = AuditLog(tmp_path, 10_000, 3)
+    descriptor = private_file(tmp_path / "audit.lock", os.O_RDWR)
+    with locked(descriptor, 1) as held:
+        assert held
+        writing = threading.Thread(target=_write_all, args=(log, 40), daemon=True)
+        writing.start()
+        writing.join(20)  # a second each would take longer
+        assert not writing.is_alive()
+    os.close(descriptor)
+    assert len(lines(tmp_path / "audit.jsonl")) == 40
+    _write_all(log, 60)
+    assert (tmp_path / "audit.1.jsonl").exists()  # it has the lock again
 
 
 def test_what_cannot_be_written_is_told_without_a_path(
