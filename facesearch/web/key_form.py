@@ -9,13 +9,17 @@ from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException
 from starlette.types import Message, Receive, Scope
 
-from facesearch.errors import TooLarge
+from facesearch.errors import TooLarge, Unavailable
+from facesearch.web.stopping import Stopping
 
 FORM_PATH = "/get_face_info"
 FIELD = "api_key"
 
 _MOST_BYTES = 64 * 1024
 _LIMIT_S = 10.0
+# How long a form may still arrive once the service is asked to stop.
+_STOP_S = 3.0
+_LOOK_S = 0.5
 
 
 async def key_in_form(scope: Scope, receive: Receive) -> tuple[str | None, Receive]:
@@ -24,12 +28,13 @@ async def key_in_form(scope: Scope, receive: Receive) -> tuple[str | None, Recei
     Raises:
         TooLarge: it is no small form.
         TimeoutError: it does not arrive.
+        Unavailable: it has not when the service stops.
     """
     messages: list[Message] = []
     length = 0
     with anyio.fail_after(_LIMIT_S):
         while not messages or messages[-1].get("more_body", False):
-            message = await receive()
+            message = await _next(receive, scope["app"].state.stopping)
             messages.append(message)
             length += len(message.get("body", b""))
             if length > _MOST_BYTES:
@@ -37,6 +42,13 @@ async def key_in_form(scope: Scope, receive: Receive) -> tuple[str | None, Recei
                     f"Without a key in a header the form is over its limit of {_MOST_BYTES} bytes."
                 )
     return await _key_in(scope, messages), _again(messages, receive)
+
+
+async def _next(receive: Receive, stopping: Stopping) -> Message:
+    while stopping.for_s <= _STOP_S:
+        with anyio.move_on_after(_LOOK_S):
+            return await receive()
+    raise Unavailable("The service is stopping.")
 
 
 async def _key_in(scope: Scope, messages: list[Message]) -> str | None:

@@ -8,10 +8,11 @@ import pytest
 from starlette.testclient import TestClient
 
 from facesearch.config import Settings
-from facesearch.errors import DatabaseUnavailable, FaceNotFound, RateLimited
+from facesearch.errors import DatabaseUnavailable, FaceNotFound, RateLimited, Unavailable
 from facesearch.records import Caller, Deed
 from facesearch.web import create_app, key_form
 from facesearch.web.gate import Gate, needed_scope
+from facesearch.web.stopping import Stopping
 from tests.web.conftest import FakeAPI
 
 READ, WRITE, ADMIN = "read-key", "write-key", "admin-key"
@@ -297,6 +298,25 @@ def test_a_form_that_cannot_be_read_has_no_key(
     client: TestClient, keyed: FakeAPI, body: bytes, kind: str
 ) -> None:
     assert client.post(INFO, content=body, headers={"Content-Type": kind}).status_code == 401
+
+
+def test_a_form_that_does_not_arrive_does_not_keep_the_service_from_stopping(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, seconds in (("_LIMIT_S", 20.0), ("_STOP_S", 0.0), ("_LOOK_S", 0.001)):
+        monkeypatch.setattr(key_form, name, seconds)
+    stopping: Stopping = client.app.state.stopping  # type: ignore[attr-defined]
+
+    async def receive() -> Any:
+        stopping.note()
+        await anyio.sleep_forever()
+
+    async def read() -> None:
+        await key_form.key_in_form({"type": "http", "headers": [], "app": client.app}, receive)
+
+    assert client.portal is not None
+    with pytest.raises(Unavailable):
+        client.portal.call(read)
 
 
 def test_a_form_that_does_not_arrive_is_408(
