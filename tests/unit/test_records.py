@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from facesearch import records
 from facesearch.errors import BrokenImage
-from facesearch.records import Box, BulkReport, Face, FileReport, Outcome, PhotoInfo
+from facesearch.records import FILE_STATUSES, Box, BulkReport, Face, FileReport, Outcome, PhotoInfo
 
 ALL = [r for _, r in inspect.getmembers(records, inspect.isclass) if dataclasses.is_dataclass(r)]
 
@@ -50,13 +50,13 @@ def test_a_photo_may_say_nothing_of_time_and_place() -> None:
 
 
 def test_a_report_counts_every_status_even_where_there_is_none() -> None:
-    assert BulkReport(()).counts == {"inserted": 0, "no_face": 0, "failed": 0, "skipped": 0}
+    assert BulkReport(()).counts == dict.fromkeys(FILE_STATUSES, 0)
 
 
 def test_a_report_counts_its_files() -> None:
     statuses = ["inserted", "failed", "inserted", "skipped"]
     report = BulkReport(tuple(FileReport(f"{n}.jpg", status) for n, status in enumerate(statuses)))
-    assert report.counts == {"inserted": 2, "no_face": 0, "failed": 1, "skipped": 1}
+    assert report.counts == {"inserted": 2, "no_face": 0, "duplicate": 0, "failed": 1, "skipped": 1}
 
 
 def test_an_outcome_gives_its_value_none_too() -> None:

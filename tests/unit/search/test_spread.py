@@ -47,7 +47,8 @@ def names() -> set[str]:
 def test_threads_find_what_one_alone_finds(index: ExactIndex, history: FaceHistory) -> None:
     before = names()
     assert index.search(VECTORS[:3], 400, 9.0) == history.nearest(VECTORS[:3], 400, 9.0)
-    assert len(names() - before) == 2
+    # The second one is not made where the first has done its part by then.
+    assert 1 <= len(names() - before) <= 2
 
 
 def test_a_small_gallery_takes_no_threads(tmp_path: Path, history: FaceHistory) -> None:
