@@ -240,6 +240,14 @@ def test_a_service_takes_a_zip_as_it_is(tmp_path: Path, album: Path, sqlite_gall
             assert command.end(code=1).startswith("Error: The zip archive is ")
 
 
+@pytest.fixture(autouse=True)
+def interrupts_arrive() -> Iterator[None]:
+    """A shell that starts something in the background has it ignore ^C, and all that it starts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.slow
 @pytest.mark.faces
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["interrupted", "killed"])
