@@ -8,28 +8,15 @@ in 0001, each step leaves alone what an earlier, broken run has done.
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import mysql
-from sqlalchemy.sql import quoted_name
+
+from facesearch.databases.migrations.columns import BIG, MYSQL, column
 
 revision = "0002"
 down_revision = "0001"
 
-MYSQL = {
-    "mysql_engine": "InnoDB",
-    "mysql_charset": "utf8mb4",
-    "mysql_collate": "utf8mb4_bin",
-    "mariadb_engine": "InnoDB",
-    "mariadb_charset": "utf8mb4",
-    "mariadb_collate": "utf8mb4_bin",
-}
-BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 BINARY = sa.LargeBinary().with_variant(mysql.BINARY(), "mysql", "mariadb")
 # The UTF-8 bytes of 255 characters: as text, MySQL would take "Ana" and "Ana " for the same.
 NAME = sa.VARBINARY(1020).with_variant(sa.LargeBinary(), "sqlite")
-
-
-def column(name: str, *arguments: object, nullable: bool = False, **options: object) -> sa.Column[object]:
-    """Return a column that is always quoted and, unless told, never NULL."""
-    return sa.Column(quoted_name(name, quote=True), *arguments, nullable=nullable, **options)  # type: ignore[arg-type]
 
 
 def upgrade() -> None:
