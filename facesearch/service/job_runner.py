@@ -3,7 +3,6 @@
 import logging
 import threading
 import time
-import traceback
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
@@ -19,6 +18,7 @@ from facesearch.errors import (
     WorkerDied,
 )
 from facesearch.interfaces import JobStore
+from facesearch.logs import where
 from facesearch.records import DONE, FAILED, Job
 from facesearch.service.import_writer import Stopped
 
@@ -135,7 +135,7 @@ class JobRunner:
             except DatabaseUnavailable:
                 pass  # whoever works on a job says so
             except Exception as error:
-                if failure != (failure := _described(error)):
+                if failure != (failure := where(error)):
                     _log.error("Looking for jobs failed: %s", failure)
             self._awake.wait(_LOOK_EVERY_S)
             self._awake.clear()
@@ -151,7 +151,7 @@ class JobRunner:
             except DatabaseUnavailable:
                 pause_s = _TIDY_AGAIN_S
             except Exception as error:
-                _log.error("Tidying jobs up failed: %s", _described(error))
+                _log.error("Tidying jobs up failed: %s", where(error))
 
     def _keep_leases(self) -> None:
         with self._lock:
@@ -189,7 +189,7 @@ class JobRunner:
                 if self._jobs.get(job.id).is_over:
                     self._forget(job.id)
         except Exception as error:
-            _log.error("Job %s is left to whoever takes it over: %s", job.id, _described(error))
+            _log.error("Job %s is left to whoever takes it over: %s", job.id, where(error))
         finally:
             with self._lock:
                 if (mine := self._running.get(job.id)) and mine.owner == owner:
@@ -212,7 +212,7 @@ class JobRunner:
             # The pool's end, or its absence: somebody may have more luck, a bounded number of times.
             return False if type(error) is Unavailable else error
         except Exception as error:
-            _log.error("Job %s failed: %s", job.id, _described(error))
+            _log.error("Job %s failed: %s", job.id, where(error))
             return TaskFailed()
         return True
 
@@ -229,9 +229,3 @@ class JobRunner:
                 return
             if self._ending.wait(_LOOK_EVERY_S):
                 return
-
-
-def _described(error: Exception) -> str:
-    """Say what was raised and where, without its message, which may quote what a client sent."""
-    place = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__} in {place.name}, line {place.lineno}"

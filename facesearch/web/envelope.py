@@ -7,7 +7,6 @@ its errors are `{"code", "message", "details"}`.
 import errno
 import logging
 import math
-import traceback
 from collections.abc import Mapping
 from typing import Any
 
@@ -41,6 +40,7 @@ from facesearch.errors import (
     Unavailable,
     UnsupportedMedia,
 )
+from facesearch.logs import where
 from facesearch.timings import current
 
 RETRY_AFTER_S = 5
@@ -205,8 +205,7 @@ class LastResort:
         try:
             await self._app(scope, receive, watched)
         except Exception as error:
-            place = traceback.extract_tb(error.__traceback__)[-1]
-            _log.error("Unforeseen %s in %s, line %s", type(error).__name__, place.name, place.lineno)
+            _log.error("Unforeseen %s", where(error))
             if not started:
                 await failed(500, "internal", HTTP_SENTENCES[500], scope["path"])(scope, receive, send)
 
