@@ -1,11 +1,11 @@
 """People and filters over HTTP on a large gallery: what they cost beside the plain search.
 
 Fills a MariaDB database with faces whose vectors are drawn with the mean and the covariance of real ones
-(gallery.csv of the labelled photos), those of one person nearer to each other, each with metadata; starts the
-service with one worker and sends photos of LFW, one after the other: the plain search, `group_by=person`, and
-searches whose filter keeps 1, 5 and 50 % of the faces. First what each costs when it comes for the first time,
-then in rounds of all of them, and then each right after a face was added. Pages of faces and people are listed
-in between.
+(gallery.csv of the labelled photos), those of one person nearer to each other, each with metadata; starts
+the service with one worker and sends photos of LFW, one after the other: the plain search,
+`group_by=person`, and searches whose filter keeps 1, 5 and 50 % of the faces. First what each costs when it
+comes for the first time, then in rounds of all of them, and then each right after a face was added. Pages
+of faces and people are listed at the end.
 
     python3 -m benchmarks.people [--faces 1000000] [--people 50000] [--rounds 40]
 """
@@ -29,7 +29,7 @@ import numpy as np
 
 from benchmarks.figures import read_csv
 from benchmarks.machine import describe
-from benchmarks.serve import ADD, K, Drawn, fill, real_vectors
+from benchmarks.serve import ADD, Drawn, K, fill, real_vectors
 from facesearch.config import CONFIG_VARIABLE, load_settings
 from facesearch.records import Metadata
 from tests.labelled_photos import FOLDER
