@@ -935,8 +935,10 @@ class People(ABC):
         """See PersonStore.merge."""
 
     @abstractmethod
-    def assign(self, face_ids: Sequence[int], person_id: int | None) -> list[int]:
-        """See PersonStore.assign."""
+    def assign(
+        self, face_ids: Sequence[int], person_id: int | None, once: Once | None = None
+    ) -> list[int]:
+        """See PersonStore.assign; `once` as for `API.add_face`."""
 
     @abstractmethod
     def delete(self, person_id: int, *, with_faces: bool) -> list[int]:
