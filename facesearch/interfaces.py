@@ -23,6 +23,8 @@ from facesearch.records import (
     Caller,
     Collection,
     Comparison,
+    CopiedFace,
+    CopiedPerson,
     Crop,
     CropStyle,
     Deed,
@@ -58,9 +60,12 @@ from facesearch.records import (
     PhotoInfo,
     Probe,
     Readiness,
+    ReencodingProgress,
     SearchResult,
     SearchTerms,
     StoredFace,
+    UnreencodedFace,
+    VectorPairs,
     Wanted,
     WantedTolerance,
 )
@@ -504,6 +509,107 @@ class CollectionStore(ABC):
     @abstractmethod
     def purge(self, number: int) -> None:
         """Remove all that a collection that is gone held, some at a time; may be broken off and repeated."""
+
+
+class TransferStore(ABC):
+    """Collections as copies are made of them and taken in. Threads and errors as for ImageDatabase."""
+
+    @abstractmethod
+    def one_moment(self) -> AbstractContextManager[None]:
+        """Let all that this thread reads from the database be of one moment, which is now; nothing is written.
+
+        Others write meanwhile. Not to be called inside a transaction, nor held for longer than is needed.
+        """
+
+    @abstractmethod
+    def people(self, collection: int) -> Iterator[CopiedPerson]:
+        """Yield the people of a collection by rising id, without holding them all."""
+
+    @abstractmethod
+    def faces(self, collection: int) -> Iterator[CopiedFace]:
+        """Yield the faces of a collection by rising id, without holding them all."""
+
+    @abstractmethod
+    def vectors(self, collection: int) -> Iterator[NDArray[np.float32]]:
+        """Yield their vectors in the same order, float32 of shape (some, dimension)."""
+
+    @abstractmethod
+    def crops(self, collection: int) -> Iterator[tuple[int, Crop]]:
+        """Yield the crops that are kept, by the rising id of their faces."""
+
+    @abstractmethod
+    def add_people(self, collection: int, people: Sequence[CopiedPerson]) -> list[int]:
+        """Make people like those elsewhere, without faces; return their new ids in order.
+
+        Raises:
+            InvalidParameter: a name cannot be one.
+            NameTaken: there is a person of such a name.
+        """
+
+    @abstractmethod
+    def set_covers(self, collection: int, covers: Mapping[int, int]) -> None:
+        """Choose the face that stands for each of these people, by its id; faces of others are passed over."""
+
+
+class ReencodingStore(ABC):
+    """The vectors of a second model beside those of a collection. Threads and errors as for ImageDatabase.
+
+    Nobody searches with them before `switch`; a face that is removed takes its own along.
+    """
+
+    @abstractmethod
+    def begin(self, collection: int, model_id: str, dimension: int) -> None:
+        """Name the model that is to be the collection's next one; the same again changes nothing.
+
+        Raises:
+            Conflict: another one is being made, the collection has this one, or it has no faces.
+            ModelMismatch: the vectors of this model have another dimension.
+        """
+
+    @abstractmethod
+    def progress(self, collection: int) -> ReencodingProgress:
+        """Count what there is."""
+
+    @abstractmethod
+    def missing(self, collection: int, limit: int, after: int = 0) -> list[UnreencodedFace]:
+        """Return faces that have no vector of the next model, of those above `after`, by rising id."""
+
+    @abstractmethod
+    def missing_of_photos(
+        self, collection: int, sha256s: Sequence[bytes]
+    ) -> dict[bytes, list[UnreencodedFace]]:
+        """Return those of them that are of these photos, by photo and rising id."""
+
+    @abstractmethod
+    def put(self, collection: int, model_id: str, vectors: Mapping[int, Embedding]) -> frozenset[int]:
+        """Store vectors of the next model; return the ids of those of these faces that there are.
+
+        Raises:
+            Conflict: this is not the collection's next model, or not any more.
+            ModelMismatch: a vector has another dimension.
+        """
+
+    @abstractmethod
+    def pairs(self, collection: int, ids: Sequence[int] | None = None) -> Iterator[VectorPairs]:
+        """Yield the faces that have both vectors, or those among `ids`, some at a time."""
+
+    @abstractmethod
+    def switch(self, collection: int, *, drop_missing: bool = False) -> list[int]:
+        """Put the next model's vectors in the place of the collection's, all of them in one transaction.
+
+        Each is a change. Faces that lack a vector are removed with `drop_missing`; their ids are returned.
+
+        Raises:
+            Conflict: no next model was named, faces lack a vector, or none has one.
+        """
+
+    @abstractmethod
+    def abandon(self, collection: int) -> None:
+        """Remove the vectors of the next model; may be broken off and repeated.
+
+        Raises:
+            Conflict: no next model was named, and nothing is left of one.
+        """
 
 
 class JobStore(ABC):

@@ -201,7 +201,7 @@ class NewFace:
     `photo_sha256` is the digest of the photo's bytes, by which the same photo is known again, and
     `photo_bytes` their number. `external_id` and `metadata` are what a client or an importer's list says of
     it. A name that is empty leaves the face without a person; `person_id` names one that there is, whose
-    name counts then.
+    name counts then. `added_at` is that of the face that this is a copy of, in UTC; None is now.
     """
 
     person_name: str
@@ -213,6 +213,7 @@ class NewFace:
     metadata: Metadata = field(default_factory=dict)
     photo_bytes: int | None = None
     person_id: int | None = None
+    added_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,6 +322,74 @@ class Person:
     faces: int
     cover_face: int | None
     created_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class CopiedPerson:
+    """A person as a copy of its collection tells of it. Times are in UTC.
+
+    Args:
+        id: in the collection that was copied.
+        kept: whether the person stays without faces.
+        cover_face: the face that was chosen, None where none was.
+        created_at: None where it is not known.
+    """
+
+    id: int
+    name: str
+    kept: bool
+    cover_face: int | None
+    created_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class CopiedFace:
+    """A face as a copy of its collection tells of it, with what its photo is known again by."""
+
+    stored: StoredFace
+    photo_sha256: bytes | None
+    photo_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class UnreencodedFace:
+    """A face that has no vector of its collection's next model yet."""
+
+    id: int
+    file_name: str
+    box: Box
+    photo_sha256: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReencodingProgress:
+    """How far the vectors of a collection's next model are; None as `next_model_id` where none are made.
+
+    Args:
+        faces: of the collection.
+        reencoded: how many of them have such a vector.
+    """
+
+    model_id: str | None
+    next_model_id: str | None
+    faces: int
+    reencoded: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VectorPairs:
+    """Faces with the vectors of both models, by rising id: a reencoding brings a million through here.
+
+    Args:
+        face_ids, persons: int64 (n,); 0 is nobody.
+        now: float32 (n, dimension of the model).
+        next: float32 (n, dimension of the next model).
+    """
+
+    face_ids: NDArray[np.int64]
+    persons: NDArray[np.int64]
+    now: NDArray[np.float32]
+    next: NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -20,7 +20,7 @@ PORTS = [
     if ABC in port.__bases__ and port.__module__ == interfaces.__name__
 ]
 LONGEST = 330
-LONGER = {"facesearch/interfaces.py": 1300, "facesearch/records.py": 1300}  # every port, and every value
+LONGER = {"facesearch/interfaces.py": 1400, "facesearch/records.py": 1300}  # every port, and every value
 HALF = 170
 
 
@@ -55,6 +55,8 @@ def test_every_port_stands_on_one_page() -> None:
         "Imports",
         "JobStore",
         "KeyStore",
+        "ReencodingStore",
+        "TransferStore",
         "WorkerPool",
     }
 
