@@ -98,7 +98,7 @@ class Image(ABC):
             Pixels as in `pixels`, and full size divided by reduced size: 1.0 where nothing was reduced.
         """
 
-    # @abstractmethod
+    @abstractmethod
     def crop(self, box: Box, roll_deg: float, style: CropStyle) -> Crop:
         """Return the upright square around a face, with enough around it to find the face in it again.
 
@@ -516,7 +516,7 @@ class TransferStore(ABC):
 
     @abstractmethod
     def one_moment(self) -> AbstractContextManager[None]:
-        """Let all that this thread reads from the database be of one moment, which is now; nothing is written.
+        """Let all that this thread reads from the database be of one moment, now; it cannot write meanwhile.
 
         Others write meanwhile. Not to be called inside a transaction, nor held for longer than is needed.
         """
@@ -548,7 +548,7 @@ class TransferStore(ABC):
 
     @abstractmethod
     def set_covers(self, collection: int, covers: Mapping[int, int]) -> None:
-        """Choose the face that stands for each of these people, by its id; faces of others are passed over."""
+        """Choose the face that stands for each of these people, by its id; another's face is passed over."""
 
 
 class ReencodingStore(ABC):
@@ -624,7 +624,11 @@ class JobStore(ABC):
 
     @abstractmethod
     def add(self, job: NewJob) -> Job:
-        """Queue a job."""
+        """Queue a job.
+
+        Raises:
+            CollectionNotFound: its collection is gone.
+        """
 
     @abstractmethod
     def get(self, job_id: str) -> Job:
@@ -642,8 +646,8 @@ class JobStore(ABC):
         """
 
     @abstractmethod
-    def jobs(self, limit: int, before: int | None = None) -> Page[Job]:
-        """Return jobs, the newest first, those whose number is below `before`."""
+    def jobs(self, limit: int, before: int | None = None, collection: int | None = None) -> Page[Job]:
+        """Return jobs, the newest first, those whose number is below `before`, of a collection or of all."""
 
     @abstractmethod
     def queued(self, place: str) -> int:
@@ -716,7 +720,8 @@ class JobStore(ABC):
         """Note what a request came to.
 
         Args:
-            about: what the answer tells of: `face:7`, `person:3`, `collection:2`.
+            about: what the answer tells of: `face:7`, `person:3`, `collection:2`. It is not kept where one of
+                these faces was removed meanwhile.
 
         Raises:
             Conflict: there is an answer under this key; the transaction around can only be rolled back.
@@ -729,23 +734,23 @@ class JobStore(ABC):
         Jobs of commands whose leases ended minutes ago end as failed: nobody will go on with them.
         """
 
-    # @abstractmethod
+    @abstractmethod
     def forget_faces(self, face_ids: Sequence[int]) -> None:
         """Take from the reports of all jobs what they tell of faces: path, name, reason, ids and boxes.
 
-        A job of which no report tells of a face any more loses the name of its archive. First answers about
-        these faces are forgotten.
+        To be called in the transaction that removes the faces, after that. A job of which no report tells of
+        a face any more loses the name of its archive. First answers about these faces are forgotten.
         """
 
-    # @abstractmethod
+    @abstractmethod
     def forget_person(self, person_id: int) -> None:
         """Forget the first answers about a person."""
 
-    # @abstractmethod
+    @abstractmethod
     def forget_collection(self, number: int) -> list[str]:
         """Forget a collection's jobs, with their reports, and the first answers about it; the jobs' ids."""
 
-    # @abstractmethod
+    @abstractmethod
     def unfinished(self, collection: int) -> list[str]:
         """The ids of a collection's jobs that are queued or running."""
 
@@ -759,6 +764,7 @@ class KeyStore(ABC):
 
         Raises:
             InvalidParameter: a part of it cannot be stored.
+            CollectionNotFound: there is no collection of the name.
             Conflict: there is a key of this prefix.
         """
 
@@ -778,9 +784,9 @@ class KeyStore(ABC):
             KeyNotFound: there is none of this prefix.
         """
 
-    # @abstractmethod
+    @abstractmethod
     def revoke_all(self, collection: str) -> list[str]:
-        """Revoke every key of a collection that is gone; return their prefixes."""
+        """Revoke every key of a collection that is gone; return the prefixes of those that were not before."""
 
     @abstractmethod
     def note_use(self, prefix: str) -> None:
@@ -1041,9 +1047,7 @@ class People(ABC):
         """See PersonStore.merge."""
 
     @abstractmethod
-    def assign(
-        self, face_ids: Sequence[int], person_id: int | None, once: Once | None = None
-    ) -> list[int]:
+    def assign(self, face_ids: Sequence[int], person_id: int | None, once: Once | None = None) -> list[int]:
         """See PersonStore.assign; `once` as for `API.add_face`."""
 
     @abstractmethod
