@@ -786,7 +786,7 @@ class KeyStore(ABC):
 
     @abstractmethod
     def revoke_all(self, collection: str) -> list[str]:
-        """Revoke every key of a collection that is gone; return the prefixes of those that were not before."""
+        """Revoke every key of a collection that is gone; return the prefixes of those that were active."""
 
     @abstractmethod
     def note_use(self, prefix: str) -> None:

@@ -1,5 +1,6 @@
 """Stand-ins for unit tests. Each subclasses its port, so the type checker keeps it honest."""
 
+import io
 import json
 import threading
 import uuid
@@ -11,6 +12,7 @@ from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image as Pillow
 
 from facesearch.errors import InvalidParameter, ModelMismatch
 from facesearch.interfaces import ANY_FACE, FaceIndex, Image, ImageDatabase, ImageEncoder
@@ -18,6 +20,8 @@ from facesearch.records import (
     AlignedFace,
     Box,
     Calibration,
+    Crop,
+    CropStyle,
     Detection,
     FaceChange,
     FaceChanges,
@@ -55,6 +59,19 @@ class FakeImage(Image):
         pixels = np.ascontiguousarray(pixels)
         pixels.flags.writeable = False
         return pixels, float(step)
+
+    def crop(self, box: Box, roll_deg: float, style: CropStyle) -> Crop:
+        step = 2 * max(box.width, box.height) / style.side_px
+        down, right = (np.indices((style.side_px, style.side_px)) + 0.5 - style.side_px / 2) * step
+        turn = np.radians(roll_deg)
+        rows = np.floor(box.top + box.height / 2 + right * np.sin(turn) + down * np.cos(turn)).astype(int)
+        columns = np.floor(box.left + box.width / 2 + right * np.cos(turn) - down * np.sin(turn)).astype(int)
+        height, width = self._pixels.shape[:2]
+        inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
+        square = self._pixels[rows.clip(0, height - 1), columns.clip(0, width - 1)] * inside[..., np.newaxis]
+        file = io.BytesIO()
+        Pillow.fromarray(square.astype(np.uint8)).save(file, style.format, quality=style.quality)
+        return Crop(f"image/{style.format}", file.getvalue())
 
 
 class FakeEncoder(ImageEncoder):
