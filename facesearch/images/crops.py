@@ -11,7 +11,7 @@ from facesearch.images.shrinking import shrunk
 from facesearch.records import Box, Crop, CropStyle
 
 # The crop's side by the longer side of the face's box. In such crops of 241 faces of 200 photos, at the
-# default size, HOG finds all faces but one again, with vectors that are 0.06 from the first ones (median; 95 %
+# default size, HOG finds all but one again, with vectors that are 0.06 from the first ones (median; 95 %
 # are within 0.12). At 1.5 times it is 0.05, with little to look at, and at 2.5 times 0.07.
 SURROUNDINGS = 2.0
 
