@@ -132,13 +132,14 @@ def _make_job_faces() -> None:
         if_not_exists=True,
         **MYSQL,
     )
-    _index("FACESEARCH_JOB_FACE", "job_number")
+    _index("FACESEARCH_JOB_FACE", "job_number", "position")
     names = ("job_number", "position", "face_id", "duplicate_of", "faces")
     file = sa.table("FACESEARCH_JOB_FILE", *map(sa.column, names))
     about = sa.table("FACESEARCH_JOB_FACE", *map(sa.column, ("face_id", "job_number", "position")))
     connection = op.get_bind()
     if connection.execute(sa.select(about.c.face_id).limit(1)).first() is not None:
         connection.execute(sa.delete(about))  # of a broken run
+    # Refused faces have no ids, and stored ones their first as `face_id`.
     rows = connection.execute(sa.select(file).where(file.c.face_id.is_not(None))).all()
     entries = [
         {"face_id": face_id, "job_number": row.job_number, "position": row.position}
@@ -152,7 +153,7 @@ def _make_job_faces() -> None:
 def _faces_of(row: sa.Row[object]) -> set[int]:
     named = {row.face_id, row.duplicate_of} - {None}
     told = json.loads(row.faces) if row.faces else []
-    return named | {one["id"] for one in told if isinstance(one, dict) and one.get("id")}
+    return named | {face_id for *_box, face_id in told if face_id is not None}
 
 
 def _make_metadata() -> None:
