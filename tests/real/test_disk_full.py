@@ -19,7 +19,8 @@ from tests.labelled_photos import labelled
 from tests.real.test_service import BIDEN, OBAMA, OBAMA_AGAIN, zipped
 from tests.server import PROJECT_ROOT, Server
 
-pytestmark = [pytest.mark.faults, pytest.mark.faces]
+# Not marked `faces`: what is skipped here may be for want of the right to mount, which no photo mends.
+pytestmark = pytest.mark.faults
 
 DISK_BYTES = 64 * 1024**2
 PHOTOS = 160
