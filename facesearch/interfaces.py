@@ -799,7 +799,7 @@ class FaceIndex(ABC):
     Lives as long as its process. Any thread may call it; processes of one host share the copy.
     """
 
-    # @abstractmethod
+    @abstractmethod
     def of(self, collection: int, model_id: str, dimension: int) -> "FaceIndex":
         """Return an index of a collection's faces of a model, of the same kind and in the same place."""
 

@@ -130,7 +130,7 @@ class FakeIndex(FaceIndex):
         self._seen: tuple[str, int] | None = None
         self._faces: dict[int, FaceChange] = {}
 
-    def for_model(self, model_id: str, dimension: int) -> "FakeIndex":
+    def of(self, collection: int, model_id: str, dimension: int) -> "FakeIndex":
         return FakeIndex(model_id, dimension)
 
     def catch_up(self, database: ImageDatabase) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from facesearch.errors import InvalidParameter, ModelMismatch, StorageFull, Unavailable
 from facesearch.interfaces import FaceIndex, ImageDatabase, WorkerPool
-from facesearch.records import FaceFilter, Match
+from facesearch.records import DEFAULT_NUMBER, FaceFilter, Match
 from facesearch.search.codes import FIT_FROM
 from facesearch.search.following import bring_level
 from facesearch.search.layout import BLOCK_ROWS, Damaged
@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 
 
 class ExactIndex(FaceIndex):
-    """Searches all vectors of one model exactly; lives as long as its process.
+    """Searches all vectors of one collection and model exactly; lives as long as its process.
 
     Any thread may call it. Each process makes its own; all that share `directory` share the copy, and
     one at a time appends to it. Not to be carried over a fork: it holds locks and a mapping, so make it
@@ -43,6 +43,7 @@ class ExactIndex(FaceIndex):
         block_rows: rows per block of a file that is made anew.
         fit_from: from how many faces on a file has codes.
         lock_wait_s: how long to wait for another process that is writing, such as a first build.
+        collection: whose faces they are.
     """
 
     def __init__(
@@ -58,8 +59,9 @@ class ExactIndex(FaceIndex):
         block_rows: int = BLOCK_ROWS,
         fit_from: int = FIT_FROM,
         lock_wait_s: float = 30.0,
+        collection: int = DEFAULT_NUMBER,
     ) -> None:
-        name = _file_name(model_id)
+        name = _file_name(collection, model_id)
         self._block_rows = block_rows
         self._fit_from = fit_from
         self._directory = directory
@@ -74,7 +76,7 @@ class ExactIndex(FaceIndex):
         self._held: Snapshot | None = None
         self._database: tuple[ImageDatabase, str] | None = None
 
-    def for_model(self, model_id: str, dimension: int) -> "ExactIndex":
+    def of(self, collection: int, model_id: str, dimension: int) -> "ExactIndex":
         return ExactIndex(
             self._directory,
             model_id,
@@ -86,6 +88,7 @@ class ExactIndex(FaceIndex):
             block_rows=self._block_rows,
             fit_from=self._fit_from,
             lock_wait_s=self._lock_wait_s,
+            collection=collection,
         )
 
     @property
@@ -237,7 +240,11 @@ def _is_level(snapshot: Snapshot, database_id: str, newest: int) -> bool:
     return snapshot.database_id == database_id and snapshot.last_number == newest
 
 
-def _file_name(model_id: str) -> str:
-    """A file name for any model id: what is legible of it, and a digest that tells all apart."""
+def _file_name(collection: int, model_id: str) -> str:
+    """A file name for any model id: what is legible of it, and a digest that tells all apart.
+
+    That of the default collection is what it was before there were others.
+    """
     legible = re.sub(r"[^A-Za-z0-9._-]+", "-", model_id)[:40]
-    return f"{legible}-{hashlib.sha256(model_id.encode()).hexdigest()[:12]}.matrix"
+    number = "" if collection == DEFAULT_NUMBER else f".{collection}"
+    return f"{legible}-{hashlib.sha256(model_id.encode()).hexdigest()[:12]}{number}.matrix"

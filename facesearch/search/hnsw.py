@@ -38,7 +38,7 @@ _log = logging.getLogger(__name__)
 
 
 class HNSWIndex(FaceIndex):
-    """Searches the vectors of one model through a graph; lives as long as its process.
+    """Searches the vectors of one collection and model through a graph; lives as long as its process.
 
     Any thread may call it. Processes that share `directory` share the copy and the graph. Not to be
     carried over a fork. Where there is no graph yet, where it cannot be used, and where a scan takes no
@@ -88,9 +88,9 @@ class HNSWIndex(FaceIndex):
         self._expansion = expansion
         self._tender = GraphTender(self._exact.matrix, graph_from, on_the_side)
 
-    def for_model(self, model_id: str, dimension: int) -> "HNSWIndex":
+    def of(self, collection: int, model_id: str, dimension: int) -> "HNSWIndex":
         other = copy(self)
-        other._exact = self._exact.for_model(model_id, dimension)
+        other._exact = self._exact.of(collection, model_id, dimension)
         other._tender = self._tender.for_matrix(other._exact.matrix)
         return other
 

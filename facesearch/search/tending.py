@@ -120,7 +120,7 @@ class GraphTender:
         self._closed = threading.Event()
 
     def for_matrix(self, matrix: SharedMatrix) -> "GraphTender":
-        """Return a tender of the same kind for another model's matrix."""
+        """Return a tender of the same kind for another matrix."""
         return GraphTender(matrix, self._graph_from, self._on_the_side)
 
     def look(self, snapshot: Snapshot) -> None:

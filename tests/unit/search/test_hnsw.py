@@ -244,7 +244,7 @@ def test_models_have_graphs_of_their_own(tmp_path: Path) -> None:
     history.add(draw(1500, 1))
     history.add(draw(1200, 2), model_id="test/model")
     here = make(tmp_path)
-    there = here.for_model("test/model", DIMENSION)
+    there = here.of(1, "test/model", DIMENSION)
     for index in (here, there, here):
         index.catch_up(history)
     assert (here.count(), there.count()) == (1500, 1200)

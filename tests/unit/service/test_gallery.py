@@ -13,7 +13,7 @@ from tests.unit.service.parts import COLOURS, NEGATIVES, FakeKinds
 class ClosingIndex(FakeIndex):
     closed: list[str]
 
-    def for_model(self, model_id: str, dimension: int) -> "ClosingIndex":
+    def of(self, collection: int, model_id: str, dimension: int) -> "ClosingIndex":
         other = ClosingIndex(model_id, dimension)
         other.closed = self.closed
         return other
