@@ -15,7 +15,7 @@ from tests.contracts.image_database import MODEL, all_changes, new_face
 from tests.contracts.job_parts import LEASE_S, OWNER, PLACE, new_job
 from tests.real.databases.processes import at_version, child, heard, opened, prepare
 
-NEW_COLUMNS = ("photo_sha256", "external_id", "metadata")
+NEW_COLUMNS = ("photo_sha256", "external_id", "metadata", "photo_bytes")
 NAMES = ["Bo", "Ana", "Bo", "Ana ", "ana", "王小明 😀", "", "x" * 255, "\x00'\";--"]
 
 

@@ -27,11 +27,13 @@ ROWS_A_BATCH = 500
 
 def upgrade() -> None:
     """Make the tables, number what is there, and copy metadata to where they are filtered by."""
+    _forget_nobody()
     _make_collections()
     _add("IMAGE_DATASET", column("collection_number", BIG, server_default=FIRST))
     _add("IMAGE_DATASET", column("photo_bytes", BIG, nullable=True))
     _add("IMAGE_DATASET", column("person_number", BIG, server_default=sa.text("0")))
     _number_faces()
+    _index("IMAGE_DATASET", "collection_number")
     _index("IMAGE_DATASET", "collection_number", "person_number")
     _index("IMAGE_DATASET", "external_id")
     _add("FACESEARCH_CHANGE", column("collection_number", BIG, server_default=FIRST))
@@ -48,6 +50,26 @@ def upgrade() -> None:
     _make_job_faces()
     _make_metadata()
     _make_others()
+
+
+def _forget_nobody() -> None:
+    """Let faces without a name have no person, and tell of them anew: copies know another number.
+
+    Their changes move as far as the newest one is, which keeps their order.
+    """
+    change = sa.table("FACESEARCH_CHANGE", *map(sa.column, ("change_number", "person_number")))
+    person = sa.table("FACESEARCH_PERSON", *map(sa.column, ("number", "name")))
+    state = sa.table("FACESEARCH_STATE", sa.column("newest_change"))
+    connection = op.get_bind()
+    nobody = connection.execute(sa.select(person.c.number).where(person.c.name == b"")).scalar()
+    if nobody is None:
+        return
+    newest = connection.execute(sa.select(sa.func.max(change.c.change_number))).scalar_one() or 0
+    further = {"change_number": change.c.change_number + newest, "person_number": 0}
+    connection.execute(sa.update(change).where(change.c.person_number == nobody).values(**further))
+    newest = connection.execute(sa.select(sa.func.max(change.c.change_number))).scalar_one() or 0
+    connection.execute(sa.update(state).where(state.c.newest_change < newest).values(newest_change=newest))
+    connection.execute(sa.delete(person).where(person.c.number == nobody))
 
 
 def _make_collections() -> None:
