@@ -85,7 +85,7 @@ class SQLAnswers:
         """Whether all faces among these are stored; they are not erased before this transaction's end."""
         ids = sorted({int(one.removeprefix(FACE)) for one in about if one.startswith(FACE)})
         if ids:
-            self._database._lock_counter()
+            self._database.lock_counter()
         there = [row for part in parts(ids) for row in self._database.select(FACES, ["id"], {"id": part})]
         return len(there) == len(ids)
 
