@@ -1,6 +1,5 @@
 """One import at work: from the files of an archive or a folder to faces and reports in the database."""
 
-import hashlib
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
@@ -13,7 +12,7 @@ from facesearch.errors import FacesearchError, NoFaceFound, NotAnImage, SeveralF
 from facesearch.interfaces import ANY_FACE, ImageDatabase, JobStore, WorkerPool
 from facesearch.records import EncodedPhoto, FileReport, Job, Outcome, PhotoFile, ReportedFace
 from facesearch.service.encode import LARGEST_FACE, EncodePhotos
-from facesearch.service.enrol import LARGEST, Naming, new_faces
+from facesearch.service.enrol import LARGEST, Fingerprint, Naming, new_faces
 from facesearch.service.import_writer import FoundFaces, Patience, ResultWriter, Stopped, duplicate
 from facesearch.service.names import base_name
 from facesearch.service.photo_source import Entry, PhotoSource, is_archive
@@ -30,7 +29,7 @@ class _Photo(NamedTuple):
     position: int
     entry: Entry
     file: PhotoFile
-    sha256: bytes
+    known_by: Fingerprint
 
 
 @dataclass(frozen=True)
@@ -187,18 +186,16 @@ class ImportRun:
                     position, FileReport(entry.path, "skipped", reason="An archive inside the archive.")
                 )
                 continue
-            yield _Photo(
-                position, entry, PhotoFile(base_name(entry.path), data), hashlib.sha256(data).digest()
-            )
+            yield _Photo(position, entry, PhotoFile(base_name(entry.path), data), Fingerprint.of(data))
 
     def _without_stored(self, group: list[_Photo]) -> list[_Photo]:
         """Report the photos that are stored already, which spares encoding them; return the others."""
-        digests = [photo.sha256 for photo in group]
+        digests = [photo.known_by.sha256 for photo in group]
         stored = self._patiently(lambda _: self._parts.database.faces_of_photos(digests))
         for photo in group:
-            if photo.sha256 in stored:
-                self._writer.keep(photo.position, duplicate(photo.entry.path, stored[photo.sha256]))
-        return [photo for photo in group if photo.sha256 not in stored]
+            if photo.known_by.sha256 in stored:
+                self._writer.keep(photo.position, duplicate(photo.entry.path, stored[photo.known_by.sha256]))
+        return [photo for photo in group if photo.known_by.sha256 not in stored]
 
     def _take(self, photo: _Photo, outcome: Outcome[EncodedPhoto]) -> None:
         path = photo.entry.path
@@ -206,7 +203,7 @@ class ImportRun:
             faces = new_faces(
                 Naming.in_source(path, self._source),
                 outcome.unwrap(),
-                photo.sha256,
+                photo.known_by,
                 self._parts.quality,
                 self._job.options.faces,
             )
@@ -219,7 +216,7 @@ class ImportRun:
             status = "skipped" if other else "failed"
             self._writer.keep(photo.position, FileReport(path, status, reason=error.message, faces=refused))
         else:
-            self._writer.keep(photo.position, FoundFaces(path, photo.sha256, faces))
+            self._writer.keep(photo.position, FoundFaces(path, photo.known_by.sha256, faces))
 
 
 def _grouped(photos: Iterator[_Photo]) -> Iterator[list[_Photo]]:
