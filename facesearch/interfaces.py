@@ -1166,7 +1166,7 @@ class API(ABC):
         """Archives on their way into the gallery."""
 
     @property
-    # @abstractmethod
+    @abstractmethod
     def collections(self) -> Collections:
         """The collections, their faces and their people."""
 
@@ -1280,7 +1280,7 @@ class API(ABC):
         """
 
     @abstractmethod
-    def add_faces_in_bulk(self, archive: BinaryIO) -> BulkReport:
+    def add_faces_in_bulk(self, archive: BinaryIO, collection: str = DEFAULT_COLLECTION) -> BulkReport:
         """Store the largest face of every photo in a zip: the job of `imports`, waited for.
 
         Args:

@@ -1,6 +1,6 @@
-"""SQL databases behind the ports DatabaseCRUD, ImageDatabase, JobStore and KeyStore.
+"""SQL databases behind the ports of interfaces.py that speak of what is stored.
 
-`open_image_database`, `open_job_store` and `open_key_store` are what `bootstrap` calls. The classes are
+`open_image_database` and the other `open_...` are what `bootstrap` calls. The classes are
 reached through this package without being loaded by it: SQLAlchemy and the drivers are imported when the
 first database is made.
 """
@@ -8,9 +8,15 @@ first database is made.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from facesearch.databases.factory import open_image_database, open_job_store, open_key_store
+from facesearch.databases.factory import (
+    open_collection_store,
+    open_image_database,
+    open_job_store,
+    open_key_store,
+)
 
 if TYPE_CHECKING:
+    from facesearch.databases.collections import SQLCollectionStore
     from facesearch.databases.faces import SQLImageDatabase
     from facesearch.databases.jobs import SQLJobStore
     from facesearch.databases.keys import SQLKeyStore
@@ -21,12 +27,14 @@ if TYPE_CHECKING:
 __all__ = [
     "MySQLDatabase",
     "MySQLImageDatabase",
+    "SQLCollectionStore",
     "SQLDatabase",
     "SQLImageDatabase",
     "SQLJobStore",
     "SQLKeyStore",
     "SQLiteDatabase",
     "SQLiteImageDatabase",
+    "open_collection_store",
     "open_image_database",
     "open_job_store",
     "open_key_store",
@@ -35,6 +43,7 @@ __all__ = [
 _HOMES = {
     "MySQLDatabase": "mysql",
     "MySQLImageDatabase": "mysql",
+    "SQLCollectionStore": "collections",
     "SQLDatabase": "sql",
     "SQLImageDatabase": "faces",
     "SQLJobStore": "jobs",

@@ -148,6 +148,13 @@ class MySQLDatabase(SQLDatabase):
         finally:
             cursor.close()
 
+    def _moment_statements(self) -> tuple[str, ...]:
+        # For the next transaction alone; the snapshot is that of its begin, of all tables.
+        return (
+            "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+            "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
+        )
+
     def _table_options(self) -> str:
         return f" ENGINE=InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE {COLLATION}"
 

@@ -63,6 +63,8 @@ _INT32 = range(-(2**31), 2**31)
 def row_of(face: NewFace, model_id: str, added_at: datetime) -> dict[str, Any]:
     """Return a face's row without its collection and its person; `added_at` is UTC without a zone.
 
+    A face that says when it was added keeps that.
+
     Raises:
         InvalidParameter: a text is too long, or a number, the digest or the embedding cannot be stored.
     """
@@ -80,7 +82,7 @@ def row_of(face: NewFace, model_id: str, added_at: datetime) -> dict[str, Any]:
         "dimension": face.face.embedding.size,
         "vector": vector_of(face.face.embedding),
         "quality": _quality_text(face.face.quality),
-        "added_at": added_at,
+        "added_at": added_at if face.added_at is None else _utc(face.added_at),
         "photo_sha256": face.photo_sha256,
         "photo_bytes": face.photo_bytes,
         **_client_columns(face.external_id, face.metadata),
@@ -242,6 +244,12 @@ def _text(text: str, width: int, what: str) -> str:
     if len(text) > width:
         raise InvalidParameter(f"The {what} has more than {width} characters.")
     return text
+
+
+def _utc(moment: datetime) -> datetime:
+    if moment.tzinfo is None:
+        raise InvalidParameter("A time has its zone.")
+    return moment.astimezone(UTC).replace(tzinfo=None)
 
 
 def _degrees(value: float, limit: int) -> float:
