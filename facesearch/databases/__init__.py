@@ -13,6 +13,8 @@ from facesearch.databases.factory import (
     open_image_database,
     open_job_store,
     open_key_store,
+    open_reencoding_store,
+    open_transfer_store,
 )
 
 if TYPE_CHECKING:
@@ -21,8 +23,10 @@ if TYPE_CHECKING:
     from facesearch.databases.jobs import SQLJobStore
     from facesearch.databases.keys import SQLKeyStore
     from facesearch.databases.mysql import MySQLDatabase, MySQLImageDatabase
+    from facesearch.databases.reencoding import SQLReencodingStore
     from facesearch.databases.sql import SQLDatabase
     from facesearch.databases.sqlite import SQLiteDatabase, SQLiteImageDatabase
+    from facesearch.databases.transfers import SQLTransferStore
 
 __all__ = [
     "MySQLDatabase",
@@ -32,12 +36,16 @@ __all__ = [
     "SQLImageDatabase",
     "SQLJobStore",
     "SQLKeyStore",
+    "SQLReencodingStore",
+    "SQLTransferStore",
     "SQLiteDatabase",
     "SQLiteImageDatabase",
     "open_collection_store",
     "open_image_database",
     "open_job_store",
     "open_key_store",
+    "open_reencoding_store",
+    "open_transfer_store",
 ]
 
 _HOMES = {
@@ -48,6 +56,8 @@ _HOMES = {
     "SQLImageDatabase": "faces",
     "SQLJobStore": "jobs",
     "SQLKeyStore": "keys",
+    "SQLReencodingStore": "reencoding",
+    "SQLTransferStore": "transfers",
     "SQLiteDatabase": "sqlite",
     "SQLiteImageDatabase": "sqlite",
 }

@@ -90,7 +90,7 @@ class SQLReencodingStore(ReencodingStore):
         face, _ = self._tables()
         query = self._missing(collection).where(face.c.id > after).order_by(face.c.id).limit(limit)
         with self._database._connection(writes=False) as connection:
-            return [_face_of(row) for row in connection.execute(query).mappings()]
+            return [_face_of(row) for row in connection.execute(query)]
 
     def missing_of_photos(
         self, collection: int, sha256s: Sequence[bytes]
@@ -102,7 +102,7 @@ class SQLReencodingStore(ReencodingStore):
         for part in parts(wanted):
             query = self._missing(collection).where(face.c.photo_sha256.in_(part)).order_by(face.c.id)
             with self._database._connection(writes=False) as connection:
-                faces = [_face_of(row) for row in connection.execute(query).mappings()]
+                faces = [_face_of(row) for row in connection.execute(query)]
             for one in faces:
                 if one.photo_sha256 is not None:
                     found.setdefault(one.photo_sha256, []).append(one)
@@ -255,10 +255,9 @@ class SQLReencodingStore(ReencodingStore):
             return connection.execute(query).all()
 
 
-def _face_of(row: Mapping[str, Any]) -> UnreencodedFace:
-    box = Box(row["box_top"], row["box_right"], row["box_bottom"], row["box_left"])
-    digest = row["photo_sha256"]
-    return UnreencodedFace(row["id"], row["file_name"], box, digest and bytes(digest))
+def _face_of(row: Any) -> UnreencodedFace:
+    box = Box(row.box_top, row.box_right, row.box_bottom, row.box_left)
+    return UnreencodedFace(row.id, row.file_name, box, row.photo_sha256 and bytes(row.photo_sha256))
 
 
 def _pairs_of(rows: Sequence[Any]) -> VectorPairs:
