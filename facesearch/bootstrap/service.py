@@ -2,11 +2,17 @@
 
 from functools import partial
 
-from facesearch.config import Settings, load_settings
-from facesearch.databases import open_image_database, open_job_store, open_key_store
-from facesearch.encoders import make_encoder
+from facesearch.config import CropSettings, Settings, load_settings
+from facesearch.databases import (
+    open_collection_store,
+    open_image_database,
+    open_job_store,
+    open_key_store,
+)
+from facesearch.encoders import encoder_of_model, make_encoder
 from facesearch.images import AGTImage
 from facesearch.interfaces import KeyStore
+from facesearch.records import CropStyle
 from facesearch.search import ExactIndex, HNSWIndex
 from facesearch.service import AGTAPI, EncodePhotos, KeyAccess
 from facesearch.web import Application, create_app
@@ -31,8 +37,8 @@ def build_api(settings: Settings, *, read_only: bool = False) -> AGTAPI:
     """
     # The database first: its driver must be loaded before the encoder's libraries.
     database = open_image_database(settings, read_only=read_only)
-    models = settings.data_dir / MODELS
-    encoder = make_encoder(settings.encoder, models)
+    arguments = settings.encoder, settings.data_dir / MODELS
+    encoder = make_encoder(*arguments)
     pool = worker_pool(settings)
     kind = HNSWIndex if settings.search.index == "hnsw" else ExactIndex
     index = kind(
@@ -49,16 +55,29 @@ def build_api(settings: Settings, *, read_only: bool = False) -> AGTAPI:
         encoder,
         index,
         pool,
+        collections=open_collection_store(database),
         jobs=open_job_store(database),
         access=key_access(settings, open_key_store(database)),
         imports_folder=settings.data_dir / IMPORTS,
         open_image=open_image,
-        encode_photos=EncodePhotos(open_image, make_encoder, (settings.encoder, models)),
+        encode_photos=EncodePhotos(
+            open_image,
+            make_encoder,
+            arguments,
+            crop_style=crop_style(settings.crops),
+            build_other=encoder_of_model,
+        ),
         limits=settings.limits,
         quality=settings.quality,
         intake=settings.intake,
         answers_stale=settings.search.when_database_away == "stale",
+        make_encoder=lambda model_id: encoder_of_model(model_id, *arguments),
     )
+
+
+def crop_style(settings: CropSettings) -> CropStyle | None:
+    """How crops are made; None where none are kept."""
+    return CropStyle(settings.side_px, settings.format, settings.quality) if settings.keep_crops else None
 
 
 def key_access(settings: Settings, keys: KeyStore) -> KeyAccess:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from facesearch.errors import FacesearchError
+from facesearch.errors import FacesearchError, ModelMismatch
 from facesearch.interfaces import Image, ImageEncoder
 from facesearch.records import (
     AlignedFace,
@@ -62,6 +62,8 @@ class EncodePhotos:
         model_id: the vector space; None takes the encoder's own.
         wanted: which faces; the largest of each photo by default.
         crop_style: of the crops that are to be kept; None where none are.
+        build_other: makes the encoder of a model id that the first one does not make, from that id and
+            `encoder_arguments`, or raises ModelMismatch.
     """
 
     open_image: Callable[[bytes, str], Image]
@@ -70,15 +72,25 @@ class EncodePhotos:
     model_id: str | None = None
     wanted: Wanted = LARGEST_FACE
     crop_style: CropStyle | None = None
+    build_other: Callable[..., ImageEncoder] | None = None
 
     def __call__(self, photos: Sequence[PhotoFile]) -> list[Outcome[EncodedPhoto]]:
-        encoder = encoder_of_this_process(self.build_encoder, *self.encoder_arguments)
-        if self.model_id is not None:
-            encoder = encoder.for_model(self.model_id)
+        encoder = self._encoder()
         looked = [self._look(encoder, photo) for photo in photos]
         crops = [face.crop for one in looked if one.value is not None for face in one.value.faces]
         embeddings = iter(encoder.embed(np.stack(crops)) if crops else ())
         return [_encoded(one, embeddings) for one in looked]
+
+    def _encoder(self) -> ImageEncoder:
+        encoder = encoder_of_this_process(self.build_encoder, *self.encoder_arguments)
+        if self.model_id is None:
+            return encoder
+        try:
+            return encoder.for_model(self.model_id)
+        except ModelMismatch:
+            if self.build_other is None:
+                raise
+            return other_encoder_of_this_process(self.build_other, self.model_id, *self.encoder_arguments)
 
     def _look(self, encoder: ImageEncoder, photo: PhotoFile) -> Outcome[Looked]:
         try:
@@ -106,4 +118,10 @@ def _encoded(looked: Outcome[Looked], embeddings: Iterator[NDArray[np.float32]])
 @lru_cache(maxsize=1)
 def encoder_of_this_process(build: Callable[..., ImageEncoder], *arguments: Hashable) -> ImageEncoder:
     """Build this process's encoder at the first call; equal arguments get the same one again."""
+    return build(*arguments)
+
+
+@lru_cache(maxsize=2)
+def other_encoder_of_this_process(build: Callable[..., ImageEncoder], *arguments: Hashable) -> ImageEncoder:
+    """As `encoder_of_this_process`, for models that the configured networks do not make."""
     return build(*arguments)

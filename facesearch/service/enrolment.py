@@ -46,13 +46,13 @@ class PhotoEnrolment:
     ) -> EnrolledPhoto:
         """See Gallery.add_faces. Where the model is switched meanwhile, faces are encoded once more."""
         _check(terms)
-        found = self.galleries.find(collection)
-        database = self.galleries.database(found.number)
         if (first := self.answers.find(once)) is not None:
-            return _restored(database, first)
+            return _restored(self.galleries.found_database(collection), first)
         naming, file = _naming(photo.file_name, terms), Fingerprint.of(photo.data)
         with stage("decode"):
             image = self.open_image(photo.data, base_name(photo.file_name))
+        found = self.galleries.find(collection)
+        database = self.galleries.database(found.number)
         while True:
             faces = self._encoded(found, image, naming, file, terms)
             try:

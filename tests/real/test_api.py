@@ -17,7 +17,12 @@ from facesearch.config import (
     QualitySettings,
     Settings,
 )
-from facesearch.databases import open_image_database, open_job_store, open_key_store
+from facesearch.databases import (
+    open_collection_store,
+    open_image_database,
+    open_job_store,
+    open_key_store,
+)
 from facesearch.encoders import AGTEncoder
 from facesearch.images import AGTImage
 from facesearch.interfaces import API, ImageDatabase, WorkerPool
@@ -92,6 +97,7 @@ class TestAGTAPI(APIContract, APIPhotosContract):
                 configured,
                 ExactIndex(tmp_path / "index", configured.model_id, configured.dimension, pool, 0),
                 pool,
+                collections=open_collection_store(database),
                 jobs=open_job_store(database),
                 access=KeyAccess(open_key_store(database), tmp_path / "access", AccessSettings()),
                 imports_folder=tmp_path / "imports",
@@ -128,6 +134,7 @@ def test_a_photo_that_ends_its_process_costs_the_others_of_its_group_nothing(
         encoder,
         FakeIndex(encoder.model_id, encoder.dimension),
         new_pool(),
+        collections=open_collection_store(database),
         jobs=open_job_store(database),
         access=KeyAccess(open_key_store(database), tmp_path / "access", AccessSettings()),
         imports_folder=tmp_path / "imports",

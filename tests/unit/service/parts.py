@@ -14,7 +14,7 @@ from PIL import Image as Pillow
 from sqlalchemy import Connection
 
 from facesearch.config import AccessSettings, IntakeSettings, LimitSettings, QualitySettings
-from facesearch.databases import SQLiteImageDatabase, open_job_store, open_key_store
+from facesearch.databases import SQLiteImageDatabase, open_collection_store, open_job_store, open_key_store
 from facesearch.errors import DatabaseUnavailable, ModelMismatch, WorkerDied
 from facesearch.images import AGTImage
 from facesearch.interfaces import ANY_FACE, Image, WorkerPool
@@ -160,6 +160,7 @@ class Parts:
             self.encoder,
             FakeIndex(self.encoder.model_id, self.encoder.dimension),
             self.pool,
+            collections=open_collection_store(self.database),
             jobs=open_job_store(self.database),
             access=KeyAccess(
                 open_key_store(self.database), imports_folder.parent / "access", AccessSettings()
