@@ -7,8 +7,8 @@ from fastapi.responses import JSONResponse
 
 from facesearch.errors import Busy, ModelMismatch, ModelNotFound
 from facesearch.web import photos_answers as answers
-from facesearch.web.examples import anywhere, refused
-from facesearch.web.photos_examples import MODEL, MODELS, example
+from facesearch.web.examples import anywhere, example, refused
+from facesearch.web.photos_examples import MODEL, MODELS
 from facesearch.web.photos_schemas import ModelAnswer, ModelsAnswer
 from facesearch.web.work import in_thread
 

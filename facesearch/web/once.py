@@ -54,3 +54,8 @@ def once(
     own = key if caller.is_local else f"{caller.who} {key}"
     # ASCII alone: a query may hold what has no UTF-8.
     return Once(own, hashlib.sha256(json.dumps(asked).encode("ascii")).hexdigest())
+
+
+def once_json(request: Request, key: str | None, body: bytes) -> Once | None:
+    """Return the same for a request whose body is JSON."""
+    return None if key is None else once(request, key, "", hashlib.sha256(body).hexdigest())

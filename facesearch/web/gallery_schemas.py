@@ -1,0 +1,226 @@
+"""The shapes of `gallery_answers`, as the OpenAPI document shows them, and of what these routes take."""
+
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from facesearch.web.ids import LARGEST, MOST, Id
+from facesearch.web.photos_schemas import PhotoSize, QualityAnswer
+from facesearch.web.schemas import BoxAnswer, Place
+
+Text = Annotated[str, Field(strict=True)]
+MetadataAnswer = dict[str, str | int | float | bool]
+MetadataBody = dict[
+    Text,
+    Text
+    | Annotated[bool, Field(strict=True)]
+    | Annotated[int, Field(strict=True, ge=-LARGEST, le=LARGEST)]
+    | Annotated[float, Field(strict=True, allow_inf_nan=False)],
+]
+_LONGEST_VECTOR = 4096
+
+
+class V1Face(BaseModel):
+    """A stored face; one of nobody has no person, one that came as a vector no photo, box or quality."""
+
+    id: int
+    person_id: int | None
+    person_name: str | None
+    external_id: str | None
+    metadata: MetadataAnswer
+    file_name: str
+    size: PhotoSize | None
+    taken_at: str | None
+    location: Place | None
+    box: BoxAnswer | None
+    quality: QualityAnswer | None
+    model: str
+    dimension: int
+    added_at: datetime
+
+
+class FacesPage(BaseModel):
+    """Faces by rising id."""
+
+    faces: list[V1Face]
+    next: str | None
+
+
+class EnrolledAnswer(BaseModel):
+    """The faces that were stored, and how many the photo has.
+
+    `duplicate_of` is the first face that was stored of the same photo; where it was not stored again, `faces`
+    holds that one.
+    """
+
+    faces: list[V1Face]
+    faces_found: int
+    duplicate_of: int | None
+
+
+class FaceChange(BaseModel):
+    """What is to become of a face; what is not named stays as it is."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {"person_id": 3, "external_id": "badge-17", "metadata": {"site": "Paris", "age": 34}}
+            ]
+        },
+    )
+
+    person_id: Id | None = Field(None, description="null: nobody's.")
+    external_id: Text | None = Field(None, description="null: none.")
+    metadata: MetadataBody = Field({}, description="Takes the place of all that there was.")
+
+
+class DeletedFaces(BaseModel):
+    """The faces that were there, and are gone."""
+
+    deleted: list[int]
+
+
+class AssignedFaces(BaseModel):
+    """The faces that there are of those that were named, and are the person's now."""
+
+    assigned: list[int]
+
+
+class UnassignedFaces(BaseModel):
+    """The faces that there are of those that were named, and are nobody's now."""
+
+    unassigned: list[int]
+
+
+class PersonAnswer(BaseModel):
+    """Somebody, with so many faces; `cover_face` is the one that was chosen, or the first."""
+
+    id: int
+    name: str
+    faces: int
+    cover_face: int | None
+    created_at: datetime | None
+
+
+class PeoplePage(BaseModel):
+    """People by rising id."""
+
+    people: list[PersonAnswer]
+    next: str | None
+
+
+class NewPerson(BaseModel):
+    """A person without faces."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"name": "Ada Lovelace"}]})
+
+    name: Text
+
+
+class PersonChange(BaseModel):
+    """What is to become of a person; what is not named stays as it is."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"name": "Ada King", "cover_face": 7}]}
+    )
+
+    name: Text = ""
+    cover_face: Id | None = Field(None, description="One of the person's faces; null: the first.")
+
+
+class OtherPeople(BaseModel):
+    """The people whose faces another gets; they are gone then."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"people": [4, 5]}]})
+
+    people: list[Id] = Field(min_length=1, max_length=MOST)
+
+
+class CollectionAnswer(BaseModel):
+    """A collection; `model` is null until one is named or the first face decides it.
+
+    `next_model` is that of vectors that are being made to take the place of these.
+    """
+
+    name: str
+    model: str | None
+    next_model: str | None
+    faces: int
+    people: int
+    created_at: datetime
+
+
+class CollectionsPage(BaseModel):
+    """Collections, the oldest first."""
+
+    collections: list[CollectionAnswer]
+    next: str | None
+
+
+class NewCollection(BaseModel):
+    """A collection, for vectors of a model, or of that of its first face."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"name": "visitors", "model": None}]}
+    )
+
+    name: Text
+    model: Text | None = None
+
+
+class DeletedCollection(BaseModel):
+    """The name of a collection that is gone."""
+
+    deleted: str
+
+
+class V1Match(BaseModel):
+    """A known face, and whose it is: null while the database is away. So is `similarity` without calibration.
+
+    `faces_within` is how many of the person's faces are within the tolerance; null where faces are searched.
+    """
+
+    id: int
+    person_id: int | None
+    person_name: str | None
+    external_id: str | None
+    metadata: MetadataAnswer
+    distance: float
+    similarity: float | None
+    faces_within: int | None
+
+
+class V1Probe(BaseModel):
+    """A face of the photo with its matches, nearest first; without a box it is no face of one photo."""
+
+    box: BoxAnswer | None
+    quality: QualityAnswer | None
+    matches: list[V1Match]
+
+
+class V1Search(BaseModel):
+    """Known faces; `stale` says that the database was away, and `seconds` for how long changes may miss."""
+
+    collection: str
+    model: str
+    tolerance: float | None
+    tolerance_extrapolated: bool
+    faces: list[V1Probe]
+    stale: bool
+    seconds: float
+
+
+class VectorBody(BaseModel):
+    """A vector, and the model that it is of."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"vector": [0.12, -0.07, 0.31], "model": "dlib-resnet-v1-mirror"}]},
+    )
+
+    vector: list[Annotated[float, Field(strict=True, allow_inf_nan=False)]] = Field(
+        min_length=1, max_length=_LONGEST_VECTOR
+    )
+    model: Text
