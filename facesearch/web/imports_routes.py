@@ -33,6 +33,7 @@ from facesearch.web.upload import FIELD, uploaded
 
 _LONGEST_NAME = 255
 _COLLECTION = "collection"
+_FORM = "Counts where the query names none."
 _CHOICES: Mapping[str, tuple[str, ...]] = {
     "faces": ("largest", "all", "single"),
     "duplicates": ("skip", "store"),
@@ -61,11 +62,8 @@ ZIP_BODY: dict[str, Any] = {
 }
 IMPORT_BODY = deepcopy(ZIP_BODY)
 IMPORT_BODY["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"].update(
-    {"collection": {"type": "string", "description": "Counts where the query names none."}}
-    | {
-        name: {"type": "string", "enum": [*choices], "description": "Counts where the query names none."}
-        for name, choices in _CHOICES.items()
-    }
+    {name: {"type": "string", "enum": [*choices], "description": _FORM} for name, choices in _CHOICES.items()}
+    | {_COLLECTION: {"type": "string", "description": _FORM}}
 )
 
 ZIP_ERRORS = (
