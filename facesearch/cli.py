@@ -9,13 +9,16 @@ import click
 
 from facesearch import __version__
 from facesearch.commands.bench import bench
+from facesearch.commands.collections import collections
 from facesearch.commands.compare import compare
 from facesearch.commands.doctor import doctor
+from facesearch.commands.faces import faces
 from facesearch.commands.imports import import_gallery
 from facesearch.commands.jobs import jobs
 from facesearch.commands.keys import keys
 from facesearch.commands.migrate import migrate
 from facesearch.commands.models import models
+from facesearch.commands.people import people
 from facesearch.commands.search import search
 from facesearch.config import load_settings
 from facesearch.errors import FacesearchError
@@ -56,5 +59,18 @@ def serve(host: str | None, port: int | None, workers: int | None) -> None:
     os.execv(command[0], command)  # noqa: S606 - every word of it is ours
 
 
-for command in (bench, compare, doctor, import_gallery, jobs, keys, migrate, models, search):
+for command in (
+    bench,
+    collections,
+    compare,
+    doctor,
+    faces,
+    import_gallery,
+    jobs,
+    keys,
+    migrate,
+    models,
+    people,
+    search,
+):
     main.add_command(command)

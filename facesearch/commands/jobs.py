@@ -16,11 +16,12 @@ from facesearch.commands.import_report import ReportFile, described
 from facesearch.commands.remote_options import check_key, service_at, service_options
 from facesearch.commands.remote_service import RemoteService
 from facesearch.commands.terminal import paragraph, table
+from facesearch.commands.text_arguments import NAME
 from facesearch.config import load_settings
 from facesearch.errors import Unavailable
 from facesearch.records import FileReport
 
-_INDENT = 12
+_INDENT = 14
 _COLOURS = {"done": "green", "failed": "red", "cancelled": "yellow"}
 
 as_object = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -30,8 +31,8 @@ job_argument = click.argument("job_id", metavar="ID")
 class Jobs(Protocol):
     """Where jobs are told of, in the shapes of /v1/jobs."""
 
-    def jobs(self, limit: int) -> list[dict[str, Any]]:
-        """The newest first."""
+    def jobs(self, limit: int, collection: str | None) -> list[dict[str, Any]]:
+        """The newest first, of a collection or of all."""
 
     def job(self, job_id: str) -> dict[str, Any]:
         """One job."""
@@ -52,12 +53,13 @@ def jobs() -> None:
 @click.option(
     "--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="How many at most."
 )
+@click.option("--collection", metavar="NAME", type=NAME, help="Those of this collection.  [default: of all]")
 @service_options
 @as_object
-def list_jobs(limit: int, url: str | None, key: str | None, as_json: bool) -> None:
-    """List jobs, the newest first."""
+def list_jobs(limit: int, collection: str | None, url: str | None, key: str | None, as_json: bool) -> None:
+    """List jobs, the newest first; with a key of one collection, those of that."""
     with _opened(url, key) as source:
-        found = source.jobs(limit)
+        found = source.jobs(limit, collection)
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return
@@ -136,8 +138,8 @@ class _RemoteJobs:
     def __init__(self, service: RemoteService) -> None:
         self._service = service
 
-    def jobs(self, limit: int) -> list[dict[str, Any]]:
-        found = self._service.ask("GET", "v1/jobs", {"limit": limit}).get("jobs")
+    def jobs(self, limit: int, collection: str | None) -> list[dict[str, Any]]:
+        found = self._service.ask("GET", "v1/jobs", {"limit": limit, "collection": collection}).get("jobs")
         if not isinstance(found, list):
             raise Unavailable(f"What {self._service.name} answers is not understood: is it a facesearch?")
         return found
@@ -173,6 +175,7 @@ def _told(job: dict[str, Any]) -> list[str]:
         state += "" if job["left_s"] is None else f", about {job['left_s']:,.0f} s left"
     what = described({name: number for name, number in counts.items() if name != "total"}) or "none done"
     fields = {
+        "collection": job.get("collection"),
         "archive": job["file_name"] or "(no name)",
         "faces": f"{job['faces']} of each photo; duplicates: {job['duplicates']}",
         "files": f"{job['done']:,} of {counts['total']:,}: {what}",

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from facesearch.commands.terminal import table
+from facesearch.commands.terminal import paragraph, table
+from facesearch.commands.text_arguments import NAME
 from facesearch.config import load_settings
 from facesearch.errors import InvalidParameter
-from facesearch.records import DEFAULT_COLLECTION, SCOPES, Key
+from facesearch.records import ALL_COLLECTIONS, DEFAULT_COLLECTION, SCOPES, Key
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -41,7 +42,12 @@ def keys() -> None:
     help="read: searches and information; write: also what changes something; admin: everything.",
 )
 @click.option(
-    "--collection", default=DEFAULT_COLLECTION, show_default=True, help="The collection that it is for."
+    "--collection",
+    metavar="NAME|*",
+    type=NAME,
+    default=DEFAULT_COLLECTION,
+    show_default=True,
+    help="The collection that it is for; '*', in quotes, is for all, and for making and deleting them.",
 )
 @click.option("--name", default="", help="Whose key it is, for people to read.")
 @click.option(
@@ -52,14 +58,19 @@ def keys() -> None:
 )
 @as_object
 def create(scope: str, collection: str, name: str, expires: str | None, as_json: bool) -> None:
-    """Make a key, and show it once: it is not kept, only its SHA-256."""
+    """Make a key, and show it once: it is not kept, only its SHA-256.
+
+    A key is for one collection, which is meant where its requests name none, or for all.
+    """
     expires_at = None if expires is None else _moment(expires, datetime.now(UTC))
     with _desk() as desk:
         text, key = desk.create(scope, collection, name, expires_at)
     if as_json:
         click.echo(json.dumps({"key": text, **_told(key)}, indent=2))
         return
-    click.echo(f"Made the key {key.prefix} of scope {key.scope}, {_end(key)}. It is shown this once:\n")
+    what = "all collections" if key.collection == ALL_COLLECTIONS else f"the collection {key.collection}"
+    made = f"Made the key {key.prefix} of scope {key.scope} for {what}, {_end(key)}. It is shown this once:"
+    click.echo(paragraph("", made, 0) + "\n")
     click.echo(f"  {text}\n")
     click.echo("Send it as the header `X-API-Key`, or as `Authorization: Bearer`.")
 

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +22,8 @@ from facesearch.records import (
     ImportOptions,
     ReportedFace,
 )
+
+Query = Mapping[str, str | int | float | None]
 
 PATIENCE_S = 600.0
 
@@ -116,6 +118,7 @@ class RemoteService:
         options: ImportOptions,
         key: str,
         on_sent: Callable[[int, int], None],
+        collection: str | None = None,
     ) -> RemoteJob:
         """Send an archive as it streams from the disk, and return its job; once under one key.
 
@@ -123,9 +126,16 @@ class RemoteService:
             archive: an open zip.
             name: what to call it.
             on_sent: called with the bytes that were sent, and how many there are.
+            collection: None for the key's own, whatever the options say.
         """
         file = cast(BinaryIO, _Upload(archive, on_sent))
-        query = {"faces": options.faces, "duplicates": "skip" if options.skip_duplicates else "store"}
+        query = _given(
+            {
+                "faces": options.faces,
+                "duplicates": "skip" if options.skip_duplicates else "store",
+                "collection": collection,
+            }
+        )
         label = _label(name)
 
         def send() -> httpx2.Response:
@@ -172,27 +182,59 @@ class RemoteService:
         self,
         method: str,
         path: str,
-        query: Mapping[str, str | int | float] | None = None,
-        photos: Mapping[str, tuple[str, bytes]] | None = None,
+        query: Query | None = None,
+        files: Sequence[tuple[str, tuple[str, bytes]]] = (),
+        body: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Return the JSON object that the service answers with; one that is busy is not waited for.
 
         Args:
             path: without a slash before it.
-            photos: the name and the bytes of a file for each field of a form.
+            query: what is None is left out.
+            files: of a form: a field, and the name and the bytes of a file.
+            body: a JSON object, where no files are sent.
 
         Raises:
             FacesearchError: the service's own sentence, or one about whoever answered in its place.
         """
-        named = {field: (_label(name), data) for field, (name, data) in (photos or {}).items()}
+        named = [(field, (_label(name), data)) for field, (name, data) in files]
+        # Only its JSON tells that an erasure is over.
+        timeout = _TIMEOUT if method == "GET" else _UPLOAD_TIMEOUT
         answer = self._ask(
-            lambda: self._client.request(method, path, params=query, files=named or None), waits=False
+            lambda: self._client.request(
+                method, path, params=_given(query), files=named or None, json=body, timeout=timeout
+            ),
+            waits=False,
         )
         with _understood(self.name):
             said = answer.json()
             if not isinstance(said, dict):
                 raise ValueError
             return said
+
+    def listed(self, path: str, field: str, query: Query, most: int | None) -> Iterator[dict[str, Any]]:
+        """Yield what a list of the service holds, page by page, as `ask` does.
+
+        Args:
+            field: of the answer, that holds a page.
+            most: how many are wanted, None for all.
+        """
+        cursor: str | None = None
+        left = most
+        while left is None or left > 0:
+            limit = _PAGE if left is None else min(left, _PAGE)
+            page = self.ask("GET", path, {**query, "limit": limit, "cursor": cursor})
+            with _understood(self.name):
+                items, cursor = list(page[field]), page["next"]
+            yield from items
+            if cursor is None:
+                return
+            left = None if left is None else left - len(items)
+
+    def fetched(self, path: str, query: Query) -> tuple[str, bytes]:
+        """Return the media type and the bytes of what is no JSON, as `ask` does."""
+        answer = self._ask(lambda: self._client.get(path, params=_given(query)), waits=False)
+        return answer.headers.get("Content-Type", "").partition(";")[0], answer.content
 
     def close(self) -> None:
         """Close the connection."""
@@ -281,6 +323,10 @@ def _understood(name: str) -> Iterator[None]:
         raise Unavailable(
             f"What {name} answers is not understood: is it a facesearch of this version?"
         ) from None
+
+
+def _given(query: Query | None) -> dict[str, str | int | float]:
+    return {name: value for name, value in (query or {}).items() if value is not None}
 
 
 def _label(name: str) -> str:

@@ -34,6 +34,7 @@ class FakeService(RemoteService):
         options: ImportOptions,
         key: str,
         on_sent: Callable[[int, int], None],
+        collection: str | None = None,
     ) -> RemoteJob:
         self.failing(f"start {name}")
         self.events.append(f"start {name}")

@@ -1,0 +1,110 @@
+"""The commands of `python3 -m facesearch collections`: galleries of their own, side by side."""
+
+import json
+from typing import Any
+
+import click
+
+from facesearch.commands.collection_options import as_object, collections_at
+from facesearch.commands.confirming import confirm, yes_option
+from facesearch.commands.import_report import printable
+from facesearch.commands.printing import counted, print_list
+from facesearch.commands.remote_options import service_options
+from facesearch.commands.terminal import paragraph
+from facesearch.commands.text_arguments import NAME
+
+_INDENT = 14
+
+name_argument = click.argument("name", type=NAME)
+
+
+@click.group(short_help="List, make and delete collections.")
+def collections() -> None:
+    """Collections: galleries of their own, each with its people, its model and its keys.
+
+    `default` is there from the beginning, and is meant where no command says otherwise.
+    """
+
+
+@collections.command("list", short_help="List collections, the oldest first.")
+@service_options
+@as_object
+def list_collections(url: str | None, key: str | None, as_json: bool) -> None:
+    """List collections, the oldest first."""
+    with collections_at(url, key) as source:
+        print_list(
+            source.collections(None),
+            ["name", "faces", "people", "model", "made"],
+            _row,
+            right={1, 2},
+            shrinks=0,
+            as_json=as_json,
+            empty="There are no collections.",
+        )
+
+
+@collections.command(short_help="Tell about a collection.")
+@name_argument
+@service_options
+@as_object
+def show(name: str, url: str | None, key: str | None, as_json: bool) -> None:
+    """Tell about the collection NAME."""
+    with collections_at(url, key) as source:
+        _print(source.collection(name), as_json)
+
+
+@collections.command(short_help="Make a collection.")
+@name_argument
+@click.option(
+    "--model",
+    metavar="ID",
+    help="The model of its vectors.  [default: the configured one, with its first face]",
+)
+@service_options
+@as_object
+def create(name: str, model: str | None, url: str | None, key: str | None, as_json: bool) -> None:
+    """Make the collection NAME; `models list` shows the models that there are."""
+    with collections_at(url, key) as source:
+        _print(source.add(name, model), as_json)
+
+
+@collections.command(short_help="Delete a collection for good.")
+@name_argument
+@yes_option
+@service_options
+@as_object
+def delete(name: str, yes: bool, url: str | None, key: str | None, as_json: bool) -> None:
+    """Delete the collection NAME for good, with its faces and people, its imports and their archives.
+
+    Its keys are revoked.
+    """
+    with collections_at(url, key) as source:
+        there = source.collection(name)
+        of = f"{counted(there['faces'], 'face')} of {there['people']:,} people"
+        confirm(f"Delete the collection {printable(there['name'])} with {of}, for good?", yes)
+        source.delete(name)
+    if as_json:
+        click.echo(json.dumps({"deleted": there["name"]}, indent=2))
+    else:
+        click.echo(f"Deleted the collection {printable(there['name'])} with {of}. Its keys are revoked.")
+
+
+def _row(collection: dict[str, Any]) -> list[str]:
+    numbers = [f"{collection[name]:,}" for name in ("faces", "people")]
+    return [collection["name"], *numbers, collection["model"] or "-", collection["created_at"][:10]]
+
+
+def _print(collection: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(collection, indent=2))
+        return
+    fields: dict[str, str | None] = {
+        "faces": f"{collection['faces']:,}",
+        "people": f"{collection['people']:,}",
+        "model": collection["model"] or "that of its first face",
+        "next model": collection["next_model"],
+        "made": f"{collection['created_at'][:19].replace('T', ' ')} UTC",
+    }
+    lines = [click.style(printable(collection["name"]), bold=True)]
+    lines += [paragraph(f"  {name}", text, _INDENT) for name, text in fields.items() if text]
+    click.echo("\n".join(lines))

@@ -1,0 +1,46 @@
+"""What commands take of names, ids, and JSON objects."""
+
+import json
+from typing import Any
+
+import click
+
+
+class _Name(click.ParamType[str]):
+    """Text that can be stored and sent."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            str(value).encode()
+        except UnicodeEncodeError:
+            self.fail("This is not UTF-8.", param, ctx)
+        return str(value)
+
+
+class _Object(click.ParamType[dict[str, Any]]):
+    """A JSON object."""
+
+    name = "JSON"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> dict[str, Any]:
+        if isinstance(value, dict):
+            return value
+        try:
+            read = json.loads(value, parse_constant=_refuse)
+            json.dumps(read, ensure_ascii=False).encode()
+        except (ValueError, RecursionError):
+            read = None
+        if not isinstance(read, dict):
+            self.fail('This is not a JSON object such as \'{"site": "Paris"}\'.', param, ctx)
+        return read
+
+
+NAME = _Name()
+ID = click.IntRange(1, 2**63 - 1)
+JSON_OBJECT = _Object()
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(constant)
