@@ -290,7 +290,7 @@ def settle(round_: Round, chance: np.random.Generator) -> list[str]:
     history = FaceHistory()
     history.newest = database.newest_change()
     history.changes = [(MODEL, change) for change in look(database)]
-    stored = {face.face_id: face.embedding for face in history.faces() if face.embedding is not None}
+    stored = {face.face_id: face.embedding for face in history.stored() if face.embedding is not None}
     told: dict[str, set[int]] = {"added": set(), "removing": set(), "removed": set()}
     for what, numbers in round_.diary.lines():
         if what in told:

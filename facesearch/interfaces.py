@@ -266,7 +266,7 @@ class ImageDatabase(ABC):
         """
 
     @property
-    # @abstractmethod
+    @abstractmethod
     def collection(self) -> int:
         """The number of the collection."""
 
@@ -304,11 +304,11 @@ class ImageDatabase(ABC):
     def get_faces(self, ids: Sequence[int]) -> dict[int, StoredFace]:
         """Return the stored faces among `ids`; unknown ids are left out."""
 
-    # @abstractmethod
+    @abstractmethod
     def faces(self, query: FaceQuery, limit: int, after: int | None = None) -> Page[StoredFace]:
         """Return faces by rising id, of those above `after`."""
 
-    # @abstractmethod
+    @abstractmethod
     def face_ids(self, query: FaceQuery, changed_after: int = 0) -> NDArray[np.int64]:
         """Return the ids of all faces that satisfy a query, ascending; of those that changed after a number.
 
@@ -316,19 +316,19 @@ class ImageDatabase(ABC):
             InvalidParameter: a condition cannot be asked for.
         """
 
-    # @abstractmethod
+    @abstractmethod
     def changed_faces(self, after: int) -> NDArray[np.int64]:
         """Return the ids of all faces that changed or were removed after a number, ascending."""
 
-    # @abstractmethod
+    @abstractmethod
     def embeddings(self, ids: Sequence[int]) -> dict[int, Embedding]:
         """Return the embeddings of those of these faces that there are, of the collection's model."""
 
-    # @abstractmethod
+    @abstractmethod
     def crop(self, face_id: int) -> Crop | None:
         """Return a face's crop, None where none is kept or there is no such face."""
 
-    # @abstractmethod
+    @abstractmethod
     def edit_face(self, face_id: int, edit: FaceEdit) -> StoredFace:
         """Change what is known of a face; return it as it is then.
 
@@ -345,6 +345,13 @@ class ImageDatabase(ABC):
 
         Raises:
             DatabaseUnavailable: also where others read for too long what was there before.
+        """
+
+    @abstractmethod
+    def photos_of_faces(self, ids: Sequence[int]) -> dict[bytes, int | None]:
+        """Return the digests of these faces' photos, each with the photo's number of bytes where it is known.
+
+        Faces that are unknown, or of no photo, are left out.
         """
 
     @abstractmethod
@@ -825,7 +832,7 @@ class FaceIndex(ABC):
             only: which faces may be found; all by default.
         """
 
-    # @abstractmethod
+    @abstractmethod
     def search_people(
         self,
         embeddings: NDArray[np.float32],
@@ -843,7 +850,7 @@ class FaceIndex(ABC):
             pooled: the probes are one person's: one list, by the least distance to any of them.
         """
 
-    # @abstractmethod
+    @abstractmethod
     def keep_only(self, galleries: Mapping[int, str | None]) -> None:
         """Delete from this place the copies of all collections and models but these, whoever made them.
 

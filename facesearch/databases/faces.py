@@ -193,6 +193,16 @@ class SQLImageDatabase(FacePersons, ImageDatabase):
             found.update((bytes(digest), face_id) for digest, face_id in rows)
         return found
 
+    def photos_of_faces(self, ids: Sequence[int]) -> dict[bytes, int | None]:
+        self.be_there()
+        columns = ["photo_sha256", "photo_bytes"]
+        return {
+            bytes(row["photo_sha256"]): row["photo_bytes"]
+            for part in parts(known_ids(ids))
+            for row in self.select(FACES, columns, {"id": part, **self._mine})
+            if row["photo_sha256"] is not None
+        }
+
     @property
     def _mine(self) -> dict[str, int]:
         return {"collection_number": self._collection}

@@ -15,7 +15,7 @@ MAX_VALUES = 1_000
 
 _RANGES = {ABOVE: "__gt__", AT_LEAST: "__ge__", BELOW: "__lt__", AT_MOST: "__le__"}
 _LONGEST_TEXT = 255
-# Above it, two whole numbers may be one as a float.
+# From here on, two whole numbers may be one as a float.
 _MAX_EXACT = 2**53
 
 
@@ -144,7 +144,7 @@ def _is_one_of(value: FromClause, wanted: Sequence[Any]) -> ColumnElement[bool]:
 def _is_number(value: Any) -> bool:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
-    return isinstance(value, float) or abs(value) <= _MAX_EXACT
+    return isinstance(value, float) or abs(value) < _MAX_EXACT
 
 
 def _encoded(name: str) -> bytes:

@@ -12,6 +12,7 @@ import pytest
 from facesearch.errors import Invalid, InvalidParameter, ModelMismatch
 from facesearch.interfaces import ImageDatabase
 from facesearch.records import NO_BOX, Face, Location, NewFace, PhotoInfo, Quality
+from tests.contracts.face_selection import FaceSelectionContract
 from tests.contracts.face_transactions import FaceTransactionsContract
 from tests.contracts.new_faces import MODEL, all_changes, new_face
 
@@ -28,7 +29,7 @@ QUALITY = Quality(
 )
 
 
-class ImageDatabaseContract(FaceTransactionsContract):
+class ImageDatabaseContract(FaceSelectionContract, FaceTransactionsContract):
     @pytest.fixture
     def database(self) -> Iterator[ImageDatabase]:
         raise NotImplementedError
