@@ -20,6 +20,9 @@ from facesearch.images import AGTImage
 from facesearch.interfaces import ANY_FACE, Image, WorkerPool
 from facesearch.records import Calibration, Detection, NewFace, Outcome, RatePoint, Wanted
 from facesearch.service import AGTAPI, EncodePhotos, KeyAccess
+from facesearch.service.encoders import Encoders
+from facesearch.service.galleries import Galleries
+from facesearch.service.outage import Outage
 from facesearch.workers import InlinePool
 from tests.fakes import FakeEncoder, FakeIndex
 
@@ -105,11 +108,13 @@ class SwitchedDatabase(SQLiteImageDatabase):
     """A real database that can be away.
 
     Remembers how many faces were added at a time, and takes `additions` of them. `fails` is called before
-    each transaction is committed, and may raise; `loses` likewise, after it.
+    each transaction is committed, and may raise; `loses` likewise, after it. Its views of other collections
+    obey the same switches.
     """
 
     def __init__(self, file: Path) -> None:
         super().__init__(file)
+        self._whole = self
         self.away: Exception | None = None
         self.fails: Callable[[], None] = lambda: None
         self.loses: Callable[[], None] = lambda: None
@@ -117,7 +122,7 @@ class SwitchedDatabase(SQLiteImageDatabase):
         self.additions: int | None = None
 
     def add_faces(self, faces: Sequence[NewFace], model_id: str) -> list[int]:
-        if len(self.added) == self.additions:
+        if len(self.added) == self._whole.additions:
             raise DatabaseUnavailable
         ids = super().add_faces(faces, model_id)
         self.added.append(len(faces))
@@ -134,12 +139,18 @@ class SwitchedDatabase(SQLiteImageDatabase):
         self._be_there()
         with super()._begun() as connection:
             yield connection
-            self.fails()
-        self.loses()
+            self._whole.fails()
+        self._whole.loses()
 
     def _be_there(self) -> None:
         if self.away is not None:
             raise self.away
+
+
+def galleries_of(database: SwitchedDatabase, encoder: FakeEncoder) -> Galleries:
+    """The collections of a database."""
+    index = FakeIndex(encoder.model_id, encoder.dimension)
+    return Galleries(database, open_collection_store(database), Encoders(encoder), index, Outage())
 
 
 @dataclass
