@@ -4,11 +4,14 @@ from pathlib import Path
 
 import pytest
 
+from facesearch.databases import open_collection_store
 from facesearch.errors import DatabaseUnavailable, Unavailable
 from facesearch.interfaces import API
 from facesearch.records import Figures, Readiness
-from facesearch.service.gallery import Gallery
+from facesearch.service.encoders import Encoders
+from facesearch.service.galleries import Galleries
 from facesearch.service.health import PartsHealth
+from facesearch.service.outage import Outage
 from tests.contracts.api import Photos
 from tests.contracts.health import HealthContract
 from tests.fakes import FakeIndex
@@ -117,9 +120,10 @@ def silent(tmp_path: Path) -> Iterator[SilentDatabase]:
 
 def health_of(database: SwitchedDatabase, limit_s: float, answers_stale: bool = False) -> PartsHealth:
     encoder = FakeKinds(COLOURS)
-    gallery = Gallery(database, encoder, FakeIndex(encoder.model_id, encoder.dimension))
+    index = FakeIndex(encoder.model_id, encoder.dimension)
+    galleries = Galleries(database, open_collection_store(database), Encoders(encoder), index, Outage())
     return PartsHealth(
-        database, encoder, gallery, LosingPool(), lambda: (3, 1), lambda: answers_stale, limit_s
+        database, encoder, galleries, LosingPool(), lambda: (3, 1), lambda: answers_stale, limit_s
     )
 
 
