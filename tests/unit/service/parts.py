@@ -143,8 +143,8 @@ class SwitchedDatabase(SQLiteImageDatabase):
         self._whole.loses()
 
     def _be_there(self) -> None:
-        if self.away is not None:
-            raise self.away
+        if self._whole.away is not None:
+            raise self._whole.away
 
 
 def galleries_of(database: SwitchedDatabase, encoder: FakeEncoder) -> Galleries:
