@@ -80,7 +80,7 @@ def delete(name: str, yes: bool, url: str | None, key: str | None, as_json: bool
     """
     with collections_at(url, key) as source:
         there = source.collection(name)
-        of = f"{counted(there['faces'], 'face')} of {there['people']:,} people"
+        of = f"{counted(there['faces'], 'face')} of {counted(there['people'], 'person', 'people')}"
         confirm(f"Delete the collection {printable(there['name'])} with {of}, for good?", yes)
         source.delete(name)
     if as_json:

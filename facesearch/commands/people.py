@@ -191,7 +191,8 @@ def delete(
     elif faces == "delete":
         click.echo(f"Deleted {_called(who)} and {counted(len(gone), 'face')}.")
     else:
-        click.echo(f"Deleted {_called(who)}. The {number} stay, and are nobody's.")
+        fate = "stays, and is" if who["faces"] == 1 else "stay, and are"
+        click.echo(f"Deleted {_called(who)}. The {number} {fate} nobody's.")
 
 
 def _id(person: dict[str, Any]) -> int:

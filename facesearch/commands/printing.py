@@ -44,9 +44,9 @@ def print_list(
         click.echo(f"Listed the first {most:,}; --limit and --all list more.", err=True)
 
 
-def counted(number: int, noun: str) -> str:
-    """Say how many there are of what has a plural with an s."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """Say how many there are; the plural has an s where none is given."""
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
 
 
 def not_there(asked: Sequence[int], done: Sequence[int]) -> str:

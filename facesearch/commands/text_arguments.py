@@ -5,6 +5,9 @@ from typing import Any
 
 import click
 
+_LARGEST = 2**63 - 1
+_DIGITS = 19
+
 
 class _Name(click.ParamType[str]):
     """Text that can be stored and sent."""
@@ -17,6 +20,18 @@ class _Name(click.ParamType[str]):
         except UnicodeEncodeError:
             self.fail("This is not UTF-8.", param, ctx)
         return str(value)
+
+
+class _Id(click.ParamType[int]):
+    """The id of a face."""
+
+    name = "ID"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        text = str(value)
+        if not (text.isascii() and text.isdigit() and 0 < int(text[:_DIGITS]) <= _LARGEST) or text[_DIGITS:]:
+            self.fail(f"{text!r} is not the id of a face.", param, ctx)
+        return int(text)
 
 
 class _Object(click.ParamType[dict[str, Any]]):
@@ -38,7 +53,7 @@ class _Object(click.ParamType[dict[str, Any]]):
 
 
 NAME = _Name()
-ID = click.IntRange(1, 2**63 - 1)
+ID = _Id()
 JSON_OBJECT = _Object()
 
 

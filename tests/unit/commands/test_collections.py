@@ -70,7 +70,7 @@ def test_a_collection_is_deleted(typed: Typed, house: FakeCollections) -> None:
     house.add("guests")
     house.gallery("guests").add("Edith")
     said = typed("collections", "delete", "guests", "--yes").stdout
-    assert said == "Deleted the collection guests with 1 face of 1 people. Its keys are revoked.\n"
+    assert said == "Deleted the collection guests with 1 face of 1 person. Its keys are revoked.\n"
     house.add("guests")
     assert told(typed("collections", "delete", "guests", "--yes", "--json")) == {"deleted": "guests"}
     assert [one["name"] for one in told(typed("collections", "list", "--json"))] == ["default"]

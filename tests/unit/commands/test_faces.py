@@ -54,8 +54,10 @@ def test_faces_are_chosen(typed: Typed, house: FakeCollections) -> None:
         (("list", "--person", "1", "--nobody"), 2, "--person does not go with --nobody."),
         (("list", "--collection", "*"), 1, "There is no such collection."),
         (("show", "99"), 1, "There is no face with this id."),
-        (("show", "0"), 2, "0 is not in the range"),
-        (("show", str(2**63)), 2, "is not in the range"),
+        (("show", "0"), 2, "'0' is not the id of a face."),
+        (("show", "1" * 5_000), 2, "is not the id of a face."),
+        (("show", str(2**63)), 2, "'9223372036854775808' is not the id of a face."),
+        (("show", str(2**63 - 1)), 1, "There is no face with this id."),
         (("edit", "99", "--no-external-id"), 1, "There is no face with this id."),
         (("edit", "1"), 2, "Nothing to change"),
         (("edit", "1", "--external-id", "a", "--no-external-id"), 2, "does not go with --no-external-id."),
@@ -65,7 +67,7 @@ def test_faces_are_chosen(typed: Typed, house: FakeCollections) -> None:
         (("edit", "1", "--metadata", "[" * 100_000), 2, "This is not a JSON object"),
         (("thumbnail", "1"), 1, "No crop of this face is kept."),
         (("delete",), 2, "ID..."),
-        (("unassign", "x"), 2, "'x' is not a valid integer"),
+        (("unassign", "x"), 2, "'x' is not the id of a face."),
     ],
 )
 def test_what_cannot_be_is_a_sentence(typed: Typed, words: tuple[str, ...], ends: int, said: str) -> None:

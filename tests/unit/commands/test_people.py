@@ -164,7 +164,7 @@ def test_a_person_is_deleted_with_the_faces_or_without(typed: Typed, gallery: Fa
     said = typed("people", "delete", "1", "--faces", "delete", "--yes").stdout
     assert said == "Deleted Ada Lovelace (id 1) and 2 faces.\n"
     said = typed("people", "delete", "Grace Hopper", "--faces", "keep", "--yes").stdout
-    assert said == "Deleted Grace Hopper (id 2). The 1 face stay, and are nobody's.\n"
+    assert said == "Deleted Grace Hopper (id 2). The 1 face stays, and is nobody's.\n"
     assert names(gallery) == {3: "", 4: ""}
 
 
