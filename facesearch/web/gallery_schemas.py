@@ -3,13 +3,20 @@
 from datetime import datetime
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from facesearch.web.ids import LARGEST, MOST, Id
 from facesearch.web.photos_schemas import PhotoSize, QualityAnswer
 from facesearch.web.schemas import BoxAnswer, Place
 
-Text = Annotated[str, Field(strict=True)]
+
+def _whole(text: str) -> str:
+    # JSON can spell half a character, which no database takes.
+    text.encode("utf-8")
+    return text
+
+
+Text = Annotated[str, Field(strict=True), AfterValidator(_whole)]
 MetadataAnswer = dict[str, str | int | float | bool]
 MetadataBody = dict[
     Text,
