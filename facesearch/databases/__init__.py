@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from facesearch.databases.jobs import SQLJobStore
     from facesearch.databases.keys import SQLKeyStore
     from facesearch.databases.mysql import MySQLDatabase, MySQLImageDatabase
+    from facesearch.databases.people import SQLPersonStore
     from facesearch.databases.reencoding import SQLReencodingStore
     from facesearch.databases.sql import SQLDatabase
     from facesearch.databases.sqlite import SQLiteDatabase, SQLiteImageDatabase
@@ -36,6 +37,7 @@ __all__ = [
     "SQLImageDatabase",
     "SQLJobStore",
     "SQLKeyStore",
+    "SQLPersonStore",
     "SQLReencodingStore",
     "SQLTransferStore",
     "SQLiteDatabase",
@@ -56,6 +58,7 @@ _HOMES = {
     "SQLImageDatabase": "faces",
     "SQLJobStore": "jobs",
     "SQLKeyStore": "keys",
+    "SQLPersonStore": "people",
     "SQLReencodingStore": "reencoding",
     "SQLTransferStore": "transfers",
     "SQLiteDatabase": "sqlite",

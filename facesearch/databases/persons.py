@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select, update
 
 from facesearch.databases.history import CollectionHistory
 from facesearch.databases.statements import parts
@@ -82,6 +82,24 @@ class FacePersons(CollectionHistory):
         self.insert(PERSONS, rows)
         self.update(STATE, {"newest_person": newest + len(names)}, {"id": 1})
         return numbers
+
+    def hand_over(self, face_ids: Sequence[int], whose: Whose) -> None:
+        """Let faces be somebody's, or nobody's, and tell that of them.
+
+        Needs the locks of removals and of the counter.
+
+        Args:
+            face_ids: ascending, all of this collection.
+        """
+        if not face_ids:
+            return
+        face = self._table(FACES, ["id", "person_number", "person_name"])
+        # One by one, as faces are deleted: given a list of most of them, MariaDB walks the whole table.
+        one = update(face).where(face.c.id == bindparam("face"))
+        one = one.values(person_number=whose.number, person_name=whose.name)
+        with self._connection(writes=True) as connection:
+            connection.execute(one, [{"face": face_id} for face_id in face_ids])
+        self.tell_again(face_ids)
 
     def part_from(self, numbers: Sequence[int], gone_faces: Sequence[int]) -> None:
         """Let faces that are gone stand for nobody, and remove who has no face left and is not kept.
