@@ -3,8 +3,9 @@
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -32,7 +33,6 @@ from facesearch.records import (
 )
 from facesearch.service.archive import PhotoArchive
 from facesearch.service.enrol import FACES
-from facesearch.service.first_answers import FirstAnswers
 from facesearch.service.import_run import Enrolment, ImportRun
 from facesearch.service.import_writer import Stopped
 from facesearch.service.job_runner import JobRunner
@@ -61,7 +61,7 @@ class ImportJobs(Imports):
         self._room = WaitingRoom(folder)
         self._limits = limits
         self._intake = intake
-        self._answers = FirstAnswers(parts.database, parts.jobs)
+        self._answers = parts.answers
         self._runner = JobRunner(
             parts.jobs, self._room.place, self._work, self._room.forget, self._tidy, intake
         )
@@ -99,8 +99,14 @@ class ImportJobs(Imports):
         self.check_alive()
         if (first := self._answers.find(once)) is not None:
             return self._jobs.get(first["job"])
+        collection = self._parts.galleries.find(options.collection).number
         new = NewJob(
-            uuid.uuid4().hex, self._room.place(), base_name(file_name), options, self._count(archive)
+            uuid.uuid4().hex,
+            self._room.place(),
+            base_name(file_name),
+            options,
+            self._count(archive),
+            collection,
         )
         if self._jobs.queued(new.place) >= self._intake.imports_queued:
             raise QueueFull(f"{self._intake.imports_queued} imports are waiting, which is as many as may.")
@@ -111,6 +117,7 @@ class ImportJobs(Imports):
                 lambda: self._jobs.add(new),
                 lambda job: {"job": job.id},
                 lambda first: self._jobs.get(first["job"]),
+                about=lambda _: [f"collection:{collection}"],
             )
         except DatabaseUnavailable:
             self._forget_unless_queued(new.id)
@@ -164,6 +171,32 @@ class ImportJobs(Imports):
         self._room.forget(job_id)
         return job
 
+    def erase_photos(self, collection: int, photos: Mapping[bytes, int | None]) -> None:
+        """Overwrite photos in the archives that wait on this host, or are being worked on, for a collection.
+
+        What was found in them and is not stored yet will not be.
+
+        Args:
+            photos: SHA-256 digests, each with the number of bytes where it is known.
+
+        Raises:
+            Unavailable, StorageFull: an archive cannot be written.
+        """
+        for job_id in self._jobs.unfinished(collection) if photos else ():
+            file = self._room.open_to_erase(job_id)
+            if file is None:
+                continue
+            with file, PhotoArchive(file, self._limits) as archive:
+                if positions := archive.positions_of(photos):
+                    self._room.note_erased(job_id, positions)
+                    archive.erase(positions)
+
+    def forget(self, job_ids: Iterable[str]) -> None:
+        """Delete the archives of jobs that are gone, and stop working on them."""
+        for job_id in job_ids:
+            self._runner.interrupt(job_id)
+            self._room.forget(job_id)
+
     def run_here(
         self, source: PhotoSource, name: str, options: ImportOptions, on_progress: Callable[[Job], None]
     ) -> Job:
@@ -179,7 +212,10 @@ class ImportJobs(Imports):
         """
         _check(options)
         owner, stop = uuid.uuid4().hex, threading.Event()
-        new = NewJob(uuid.uuid4().hex, COMMANDS_PLACE + owner, base_name(name), options, len(source))
+        collection = self._parts.galleries.find(options.collection).number
+        new = NewJob(
+            uuid.uuid4().hex, COMMANDS_PLACE + owner, base_name(name), options, len(source), collection
+        )
         self._jobs.add(new)
         job = self._jobs.claim(new.place, owner, self._intake.lease_s, 1)
         if job is None:
@@ -232,7 +268,8 @@ class ImportJobs(Imports):
         with self._room.open(job.id) as file:
             archive = PhotoArchive(file, self._limits)
             try:
-                ImportRun(self._parts, job, archive, owner, stop).run()
+                erased = partial(self._room.erased, job.id)
+                ImportRun(self._parts, job, archive, owner, stop, erased=erased).run()
             finally:
                 archive.close()
 

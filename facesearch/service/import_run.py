@@ -8,12 +8,29 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from facesearch.config import QualitySettings
-from facesearch.errors import FacesearchError, NoFaceFound, NotAnImage, SeveralFaces, Unavailable
-from facesearch.interfaces import ANY_FACE, ImageDatabase, JobStore, WorkerPool
+from facesearch.errors import (
+    CollectionNotFound,
+    FacesearchError,
+    ModelMismatch,
+    NoFaceFound,
+    NotAnImage,
+    SeveralFaces,
+    Unavailable,
+)
+from facesearch.interfaces import ANY_FACE, JobStore, WorkerPool
 from facesearch.records import EncodedPhoto, FileReport, Job, Outcome, PhotoFile, ReportedFace
 from facesearch.service.encode import LARGEST_FACE, EncodePhotos
 from facesearch.service.enrol import LARGEST, Fingerprint, Naming, new_faces
-from facesearch.service.import_writer import FoundFaces, Patience, ResultWriter, Stopped, duplicate
+from facesearch.service.first_answers import FirstAnswers
+from facesearch.service.galleries import Galleries
+from facesearch.service.import_writer import (
+    ERASED,
+    FoundFaces,
+    Patience,
+    ResultWriter,
+    Stopped,
+    duplicate,
+)
 from facesearch.service.names import base_name
 from facesearch.service.photo_source import Entry, PhotoSource, is_archive
 
@@ -34,18 +51,18 @@ class _Photo(NamedTuple):
 
 @dataclass(frozen=True)
 class Enrolment:
-    """The parts that an import is made with; they live as long as their process.
+    """The parts that imports are made with; they live as long as their process.
 
     Args:
-        model_id: asks which vector space the gallery has by now.
+        galleries: know each collection's faces and its model by now.
         encode_photos: the pool's task.
         quality: what a face's picture must have.
     """
 
-    database: ImageDatabase
+    galleries: Galleries
+    answers: FirstAnswers
     jobs: JobStore
     pool: WorkerPool
-    model_id: Callable[[], str]
     encode_photos: EncodePhotos
     quality: QualitySettings
 
@@ -61,6 +78,7 @@ class ImportRun:
         owner: who holds the job's lease.
         stop: set, by any thread, to have the run end soon, with Stopped.
         on_report: called after reports were written.
+        erased: asks for the positions of files that were erased from the source by now.
     """
 
     def __init__(
@@ -71,6 +89,7 @@ class ImportRun:
         owner: str,
         stop: threading.Event,
         on_report: Callable[[], None] = lambda: None,
+        erased: Callable[[], frozenset[int]] = frozenset,
     ) -> None:
         self._parts = parts
         self._job = job
@@ -78,20 +97,39 @@ class ImportRun:
         self._owner = owner
         self._stop = stop
         self._on_report = on_report
+        self._erased = erased
+        self._database = parts.galleries.database(job.collection)
         self._patiently = Patience(job.id, stop)
         self._in_work: deque[list[_Photo]] = deque()
 
     def run(self) -> None:
-        """Do every file that has no report.
+        """Do every file that has no report; begin again where the collection's model is switched meanwhile.
 
         Raises:
             Stopped: `stop` was set.
             LeaseLost: the job was cancelled, or is another process's by now.
             FacesearchError: the job as a whole cannot be done.
         """
+        model_id = self._patiently(lambda _: self._model_id())
+        while True:
+            try:
+                return self._run(model_id)
+            except ModelMismatch:
+                used, model_id = model_id, self._patiently(lambda _: self._model_id())
+                if model_id == used:
+                    raise
+                self._in_work.clear()
+
+    def _model_id(self) -> str:
+        galleries, collection = self._parts.galleries, self._job.options.collection
+        found = galleries.find(collection)
+        if found.number != self._job.collection:
+            raise CollectionNotFound(f"The collection {collection} is not the one of this import.")
+        return galleries.encoder_of(found).model_id
+
+    def _run(self, model_id: str) -> None:
         parts, options = self._parts, self._job.options
         self._reported = self._patiently(lambda _: parts.jobs.reported(self._job.id))
-        model_id = self._patiently(lambda _: parts.model_id())
         self._task = replace(
             parts.encode_photos,
             model_id=model_id,
@@ -100,7 +138,7 @@ class ImportRun:
         people = self._source.people
         unused = people.unused(entry.path for entry in self._source) if people else []
         self._writer = ResultWriter(
-            parts.database,
+            self._database,
             parts.jobs,
             self._job,
             self._owner,
@@ -108,6 +146,7 @@ class ImportRun:
             len(self._source) + len(unused),
             self._patiently,
             self._on_report,
+            self._erased,
         )
         try:
             self._enrol()
@@ -168,10 +207,14 @@ class ImportRun:
 
     def _photos(self) -> Iterator[_Photo]:
         """Read what is worth encoding; the pool takes the next one only when it has room."""
+        erased = self._erased()
         for position, entry in enumerate(self._source):
             if self._stop.is_set():
                 raise Stopped
             if position in self._reported:
+                continue
+            if position in erased:
+                self._writer.keep(position, ERASED)
                 continue
             if entry.reason_to_skip:
                 self._writer.keep(position, FileReport(entry.path, "skipped", reason=entry.reason_to_skip))
@@ -191,7 +234,7 @@ class ImportRun:
     def _without_stored(self, group: list[_Photo]) -> list[_Photo]:
         """Report the photos that are stored already, which spares encoding them; return the others."""
         digests = [photo.known_by.sha256 for photo in group]
-        stored = self._patiently(lambda _: self._parts.database.faces_of_photos(digests))
+        stored = self._patiently(lambda _: self._database.faces_of_photos(digests))
         for photo in group:
             if photo.known_by.sha256 in stored:
                 self._writer.keep(photo.position, duplicate(photo.entry.path, stored[photo.known_by.sha256]))
