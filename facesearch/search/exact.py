@@ -5,7 +5,7 @@ import hashlib
 import logging
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -14,14 +14,17 @@ from numpy.typing import NDArray
 
 from facesearch.errors import InvalidParameter, ModelMismatch, StorageFull, Unavailable
 from facesearch.interfaces import FaceIndex, ImageDatabase, WorkerPool
-from facesearch.records import DEFAULT_NUMBER, FaceFilter, Match
+from facesearch.records import DEFAULT_NUMBER, FaceFilter, Match, PersonMatch
 from facesearch.search.codes import FIT_FROM
+from facesearch.search.deleting import delete_others
 from facesearch.search.following import bring_level
 from facesearch.search.layout import BLOCK_ROWS, Damaged
 from facesearch.search.locking import exclusive_lock, probe_writable
 from facesearch.search.matrix import SharedMatrix
+from facesearch.search.people import PersonRows, count_within
 from facesearch.search.snapshot import Snapshot
-from facesearch.search.spread import Query, Spread
+from facesearch.search.sought import PEOPLE, POOLED, Found, Query
+from facesearch.search.spread import Spread
 
 MAX_K = 1000
 NEVER = 1 << 62
@@ -73,6 +76,7 @@ class ExactIndex(FaceIndex):
         self._lock_wait_s = lock_wait_s
         self._writing = threading.Lock()
         self._swapping = threading.Lock()
+        self._people = PersonRows()
         self._held: Snapshot | None = None
         self._database: tuple[ImageDatabase, str] | None = None
 
@@ -99,6 +103,13 @@ class ExactIndex(FaceIndex):
     def snapshot(self) -> Snapshot | None:
         """Return what a search reads: the rows as of the last catch-up; None where there is no copy."""
         return self._held or self._open_lazily()
+
+    def readable(self) -> Snapshot | None:
+        """As `snapshot`; raises Unavailable where another program has cut the file."""
+        snapshot = self.snapshot()
+        if snapshot is not None and snapshot.file.is_cut(snapshot.count):
+            raise Unavailable("The search index is being built anew.")
+        return snapshot
 
     def catch_up(self, database: ImageDatabase) -> None:
         """Take over every change that the database committed before this call.
@@ -134,6 +145,34 @@ class ExactIndex(FaceIndex):
             ModelMismatch: the probes have another dimension.
             Unavailable: another program has cut the copy; the next catch-up mends it.
         """
+        query = self.checked(embeddings, k, tolerance)
+        snapshot = self.readable()
+        if snapshot is None or not len(query.probes):
+            return [[] for _ in query.probes]
+        found = self.found(snapshot, query, only)
+        return [[Match(face_id, distance) for distance, face_id in pairs] for pairs in found]
+
+    def search_people(
+        self,
+        embeddings: NDArray[np.float32],
+        k: int,
+        tolerance: float,
+        only: FaceFilter | None = None,
+        *,
+        pooled: bool = False,
+    ) -> list[list[PersonMatch]]:
+        """Return for each probe its k nearest persons, or for all together; errors as for `search`.
+
+        How many faces of a person are within is counted over those that the filter lets through.
+        """
+        query = self.checked(embeddings, k, tolerance)._replace(kind=POOLED if pooled else PEOPLE)
+        snapshot = self.readable()
+        if snapshot is None or not len(query.probes):
+            return [[]] if pooled else [[] for _ in query.probes]
+        return self.counted(snapshot, query, only, self.found(snapshot, query, only))
+
+    def checked(self, embeddings: NDArray[np.float32], k: int, tolerance: float) -> Query:
+        """Return what is searched for; errors as for `search`."""
         if not 1 <= k <= MAX_K:
             raise InvalidParameter(f"k must be from 1 to {MAX_K}.")
         if not tolerance >= 0:
@@ -141,14 +180,41 @@ class ExactIndex(FaceIndex):
         probes = np.ascontiguousarray(embeddings, np.float32)
         if probes.ndim != 2 or probes.shape[1] != self._dimension:
             raise ModelMismatch(f"Probes need vectors of {self._dimension} numbers.")
-        snapshot = self.snapshot()
-        if snapshot is None or not len(probes):
-            return [[] for _ in probes]
-        if snapshot.file.is_cut(snapshot.count):
-            raise Unavailable("The search index is being built anew.")
+        return Query(probes, k, tolerance)
+
+    def found(self, snapshot: Snapshot, query: Query, only: FaceFilter | None) -> Found:
+        """Scan all rows of a snapshot that the filter lets through."""
         wanted = snapshot.counts if only is None else snapshot.wanted(only)
-        found = self._spread.scan(self._matrix.path, snapshot, Query(probes, k, tolerance, wanted))
-        return [[Match(face_id, distance) for distance, face_id in pairs] for pairs in found]
+        return self._spread.scan(self._matrix.path, snapshot, query, wanted)
+
+    def counted(
+        self, snapshot: Snapshot, query: Query, only: FaceFilter | None, found: Found
+    ) -> list[list[PersonMatch]]:
+        """Return the persons that were found, each with how many of its faces are within."""
+        probes = [query.probes] if query.kind == POOLED else query.probes[:, np.newaxis]
+        answers = []
+        for some, people in zip(probes, found, strict=True):
+            persons = np.array([person for _, _, person in people], np.int64)
+            places, owners = self._people.of(snapshot, persons)
+            may = snapshot.let_through(places, only)
+            within = count_within(snapshot, places[may], owners[may], some, query.tolerance, len(persons))
+            answers.append(
+                [
+                    PersonMatch(person, face_id, distance, faces)
+                    for (distance, face_id, person), faces in zip(people, within, strict=True)
+                ]
+            )
+        return answers
+
+    def keep_only(self, galleries: Mapping[int, str | None]) -> None:
+        """Delete from this place the copies of all collections and models but these, whoever made them.
+
+        Raises:
+            Unavailable: one cannot be deleted, or another process keeps it too long.
+        """
+        kept = {_file_name(number, model) for number, model in galleries.items() if model is not None}
+        with self._failures_told():
+            delete_others(self._directory, kept, self._lock_wait_s)
 
     def count(self) -> int:
         """How many faces the copy held at the last catch-up."""

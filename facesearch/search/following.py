@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from facesearch.errors import ModelMismatch, Unavailable
 from facesearch.interfaces import ImageDatabase
-from facesearch.records import FaceChange, FaceChanges, FaceFilter
+from facesearch.records import FaceChange, FaceChanges
 from facesearch.search.layout import FACE, MARKER, REMOVED, Damaged, Missing
 from facesearch.search.matrix import SharedMatrix
 from facesearch.search.snapshot import Snapshot
@@ -173,9 +173,7 @@ def _worth_a_row(snapshot: Snapshot, batch: FaceChanges) -> NDArray[np.bool_] | 
     idle = batch.removed & before_last
     if not idle.any():
         return slice(None)
-    removed = frozenset(batch.face_ids[idle].tolist())
-    rows = snapshot.wanted(FaceFilter(face_ids=removed))
-    here = {*batch.face_ids[~batch.removed].tolist()}
-    here |= set(snapshot.records(np.flatnonzero(rows))["face_id"].tolist())
-    kept: NDArray[np.bool_] = ~idle | np.isin(batch.face_ids, np.fromiter(here, np.int64, len(here)))
+    places = snapshot.places_of(batch.face_ids[idle])
+    here = snapshot.picked("face_id", places[snapshot.counts[places]])
+    kept: NDArray[np.bool_] = ~idle | np.isin(batch.face_ids, [*here, *batch.face_ids[~batch.removed]])
     return kept

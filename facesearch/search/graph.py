@@ -159,7 +159,7 @@ class GraphFile:
         told = np.array(about.landmarks, np.int64).reshape(-1, 2)
         places = np.minimum(np.searchsorted(numbers, told[:, 0]), len(numbers) - 1)
         here = numbers[places] == told[:, 0]
-        vectors = picked(snapshot, "vector", places[here])
+        vectors = snapshot.picked("vector", places[here])
         return bool(here.any()) and [_check_of(vector) for vector in vectors] == told[here, 1].tolist()
 
     def _read(self) -> tuple[About, int]:
@@ -275,18 +275,11 @@ def new_index(dimension: int) -> Any:
     )
 
 
-def picked(snapshot: Snapshot, name: str, places: NDArray[np.int64]) -> NDArray[Any]:
-    """Copy some rows of one column."""
-    size = snapshot.file.layout.block_rows
-    column: NDArray[Any] = snapshot.file.columns[name][places // size, places % size]
-    return column
-
-
 def sample_of(snapshot: Snapshot) -> NDArray[np.float32]:
     """Some vectors of the gallery, spread evenly: float32 (n, d)."""
     faces = np.flatnonzero(snapshot.counts)
     chosen = np.linspace(0, len(faces) - 1, min(len(faces), _SAMPLE)).astype(np.int64)
-    return picked(snapshot, "vector", faces[chosen])
+    return snapshot.picked("vector", faces[chosen])
 
 
 def numbers_of(snapshot: Snapshot) -> NDArray[np.int64]:

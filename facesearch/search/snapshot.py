@@ -2,8 +2,8 @@
 
 import mmap
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from facesearch.search.layout import (
     row_checks,
     seal_of,
 )
+from facesearch.search.masks import FilterMasks
 from facesearch.search.measure import Rows
 
 _WORD_TRIES = 3
@@ -151,6 +152,7 @@ class Snapshot:
     faces: int = 0
     last_number: int = 0
     highest_id: int = 0
+    masks: FilterMasks = field(default_factory=FilterMasks)
 
     @classmethod
     def of_none(cls, file: MappedFile) -> "Snapshot":
@@ -214,17 +216,52 @@ class Snapshot:
                 columns["face_id"][block, part],
                 counts[at : at + size],
                 codes,
+                columns["person"][block, part],
             )
             at += size
 
     def wanted(self, only: FaceFilter) -> NDArray[np.bool_]:
-        """Return for each row whether it is a face of the gallery that satisfies the filter."""
-        wanted = self.counts
-        for name, values in (("face_id", only.face_ids), ("person", only.persons)):
-            if values is not None:
-                column = gathered(self.file, name, 0, self.count)
-                wanted = wanted & np.isin(column, np.fromiter(values, np.int64, len(values)))
+        """Return for each row whether it is a face of the gallery that satisfies the filter; read-only."""
+        named = self.named(only)
+        if not only.without:
+            return named
+        wanted = named.copy()
+        wanted[self.places_of(_array_of(only.without))] = False
         return wanted
+
+    def named(self, only: FaceFilter) -> NDArray[np.bool_]:
+        """The same, `only.without` being left aside; worked out once for a filter that is used again."""
+        if only.face_ids is None and only.persons is None:
+            return self.counts
+        mask = self.masks.get(only)
+        if mask is None:
+            mask = self.counts
+            for name, values in (("face_id", only.face_ids), ("person", only.persons)):
+                if values is not None:
+                    mask = mask & np.isin(gathered(self.file, name, 0, self.count), _array_of(values))
+            mask.flags.writeable = False
+            self.masks.keep(only, mask)
+        return mask
+
+    def let_through(self, places: NDArray[np.int64], only: FaceFilter | None) -> NDArray[np.bool_]:
+        """Return for each place what `wanted` says of it, without a mask of all rows for `only.without`."""
+        if only is None:
+            return self.counts[places]
+        through = self.named(only)[places]
+        if only.without:
+            through &= ~np.isin(self.picked("face_id", places), _array_of(only.without))
+        return through
+
+    def places_of(self, face_ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the places of all rows of some faces, in order, those that count no more among them."""
+        if len(face_ids) > _ONE_BY_ONE:
+            return np.flatnonzero(np.isin(gathered(self.file, "face_id", 0, self.count), face_ids))
+        found = [np.zeros(0, np.int64)]
+        for block, part in self.file.spans(0, self.count):
+            column = self.file.columns["face_id"][block, part]
+            first = block * self.file.layout.block_rows
+            found += [first + np.flatnonzero(column == face_id) for face_id in face_ids]
+        return np.sort(np.concatenate(found))
 
     def newest_rows(self, removals: int) -> NDArray[np.void]:
         """Return packed records: the newest face of the gallery, and the last removals after it."""
@@ -243,12 +280,22 @@ class Snapshot:
             copy[name] = column[places // size, places % size]
         return copy
 
+    def picked(self, name: str, places: NDArray[np.int64]) -> NDArray[Any]:
+        """Copy some rows of one column."""
+        size = self.file.layout.block_rows
+        column: NDArray[Any] = self.file.columns[name][places // size, places % size]
+        return column
+
 
 def gathered(file: MappedFile, name: str, first: int, last: int) -> NDArray[Any]:
     """Copy one column of the rows first to last, the latter excluded, into one array."""
     column = file.columns[name]
     parts = [column[block, part] for block, part in file.spans(first, last)]
     return np.concatenate([column[0, :0], *parts])
+
+
+def _array_of(values: Collection[int] | NDArray[np.int64]) -> NDArray[np.int64]:
+    return values if isinstance(values, np.ndarray) else np.fromiter(values, np.int64, len(values))
 
 
 def _take_out(file: MappedFile, counts: NDArray[np.bool_], old: int) -> None:

@@ -15,7 +15,6 @@ from facesearch.search.graph import (
     GraphFile,
     identity_of,
     numbers_of,
-    picked,
     sample_of,
 )
 from facesearch.search.layout import Damaged, Missing
@@ -218,11 +217,11 @@ class GraphTender:
             last = min(at + _ROWS_AT_ONCE, rows.count)
             places = at + np.flatnonzero(rows.counts[at:last])
             if len(places):
-                builder.add(picked(rows, "number", places), picked(rows, "vector", places))
+                builder.add(rows.picked("number", places), rows.picked("vector", places))
             at = last
             has_grown = builder.nodes - published >= max(_STEP, published // 2)
             if at == rows.count or (has_grown and at > served):
-                last_number = int(picked(rows, "number", np.array([at - 1]))[0])
+                last_number = int(rows.picked("number", np.array([at - 1]))[0])
                 builder.publish(self._path, rows.database_id, last_number)
                 published = builder.nodes
                 self.view = self._laid()

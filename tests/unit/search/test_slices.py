@@ -10,6 +10,7 @@ from facesearch.search.layout import FACE
 from facesearch.search.matrix import SharedMatrix
 from facesearch.search.scan import scan
 from facesearch.search.slices import Slice, scan_slice
+from facesearch.search.sought import Query
 
 ROWS = np.random.default_rng(1).standard_normal((200, 4)).astype(np.float32)
 
@@ -30,7 +31,7 @@ def matrix(tmp_path: Path) -> SharedMatrix:
 def part(matrix: SharedMatrix, first: int, last: int) -> Slice:
     generation = matrix.snapshot().file.header.generation
     bits = np.packbits(np.ones(last - first, bool))
-    wanted = Slice(matrix.path, generation, first, last, ROWS[:2], 10, 5.0, bits)
+    wanted = Slice(matrix.path, generation, first, last, Query(ROWS[:2], 10, 5.0), bits)
     copy: Slice = pickle.loads(pickle.dumps(wanted))
     return copy
 
@@ -65,6 +66,6 @@ def test_a_file_that_was_replaced_cut_or_deleted_is_refused(matrix: SharedMatrix
 
 def test_rows_that_are_not_wanted_are_not_found(matrix: SharedMatrix) -> None:
     rows = np.arange(30, 70) % 3 == 0
-    wanted = replace(part(matrix, 30, 70), wanted=np.packbits(rows), k=100)
+    wanted = replace(part(matrix, 30, 70), wanted=np.packbits(rows), query=Query(ROWS[:2], 100, 5.0))
     ids = {face_id for _, face_id in scan_slice(wanted)[0]}
     assert ids == {place + 1 for place in range(30, 70) if place % 3 == 0}

@@ -1,0 +1,51 @@
+import numpy as np
+import pytest
+
+from facesearch.search.people import PersonTopK
+
+
+def pushed(heap: PersonTopK, *faces: tuple[float, int, int]) -> list[tuple[float, int, int]]:
+    distances, ids, persons = (np.array(column) for column in zip(*faces, strict=True))
+    heap.push_many(distances, ids, persons)
+    return heap.sorted()
+
+
+def test_each_person_counts_once_with_the_nearest_face() -> None:
+    heap = PersonTopK(2, 1.0)
+    assert pushed(heap, (0.5, 1, 7), (0.4, 2, 7), (0.3, 3, 8)) == [(0.3, 3, 8), (0.4, 2, 7)]
+    assert pushed(heap, (0.1, 4, 7), (0.2, 5, 9)) == [(0.1, 4, 7), (0.2, 5, 9)]
+
+
+def test_a_tie_goes_to_the_lower_face() -> None:
+    heap = PersonTopK(2, 1.0)
+    assert pushed(heap, (0.5, 9, 1), (0.5, 8, 2), (0.5, 7, 1)) == [(0.5, 7, 1), (0.5, 8, 2)]
+    assert pushed(heap, (0.5, 3, 3)) == [(0.5, 3, 3), (0.5, 7, 1)]
+    assert pushed(heap, (0.5, 99, 4)) == [(0.5, 3, 3), (0.5, 7, 1)]
+
+
+def test_nobody_is_no_person_and_nan_no_distance() -> None:
+    heap = PersonTopK(2, 1.0)
+    assert pushed(heap, (0.1, 1, 0), (np.nan, 2, 5), (1.1, 3, 6)) == []
+
+
+def test_the_limit_is_the_tolerance_until_so_many_persons_are_held() -> None:
+    heap = PersonTopK(2, 1.0)
+    pushed(heap, (0.1, 1, 5), (0.2, 2, 5), (0.3, 3, 5))
+    assert heap.limit == 1.0
+    pushed(heap, (0.6, 4, 6))
+    assert heap.limit == 0.6
+
+
+@pytest.mark.parametrize("parts", [1, 2, 7])
+def test_parts_are_joined(parts: int) -> None:
+    chance = np.random.default_rng(parts)
+    distances, persons = chance.random(500).round(2), chance.integers(0, 30, 500)
+    ids = chance.permutation(500)
+    whole, joined = PersonTopK(10, 0.8), PersonTopK(10, 0.8)
+    whole.push_many(distances, ids, persons)
+    for part in np.array_split(np.arange(500), parts):
+        heap = PersonTopK(10, 0.8)
+        heap.push_many(distances[part], ids[part], persons[part])
+        joined.merge(heap.sorted())
+    joined.merge([])
+    assert joined.sorted() == whole.sorted()
