@@ -20,6 +20,7 @@ from facesearch.records import (
     FaceEdit,
     FaceProbe,
     FaceQuery,
+    Metadata,
     Once,
     PhotoFile,
     PhotoProbe,
@@ -37,7 +38,7 @@ class GalleryContract(GalleryParts):
     def test_a_face_is_stored_with_what_is_said_of_it(
         self, gallery: Gallery, photos: Photos, name: str
     ) -> None:
-        metadata = {"team": "ü", "age": 36, "height": 1.5, "staff": True}
+        metadata: Metadata = {"team": "ü", "age": 36, "height": 1.5, "staff": True}
         face = enrolled(gallery, photos.person, name, "é-1", metadata)
         assert (face.person_name, face.external_id, face.metadata) == (name, "é-1", metadata)
         assert face.person_id is not None

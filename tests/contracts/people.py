@@ -58,10 +58,10 @@ class PeopleContract(GalleryParts):
     ) -> None:
         first, second = (enrolled(gallery, photo, "Ada") for photo in (photos.person, photos.person_again))
         assert first.person_id == second.person_id is not None
-        person = gallery.people.get(first.person_id)
+        person = gallery.people.get(first.person_id or 0)
         assert (person.faces, person.cover_face) == (2, first.id)
         gallery.people.assign([first.id], None)
-        assert gallery.people.get(second.person_id).cover_face == second.id
+        assert gallery.people.get(person.id).cover_face == second.id
         gallery.people.assign([second.id], None)
         assert gallery.people.page(10).items == ()
         assert [face.person_id for face in gallery.faces(EVERY_FACE, 10).items] == [None, None]

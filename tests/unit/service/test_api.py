@@ -167,9 +167,9 @@ def test_a_match_that_is_gone_by_the_answer_is_left_out(opened: Opened, new_data
     def without_the_first(ids: Any) -> Any:
         return {i: face for i, face in stored(ids).items() if i != 1}
 
-    database.get_faces = without_the_first  # type: ignore[method-assign]
     api = opened(database=database)
     ids = [api.add_face(PHOTOS.person, "a.png").id for _ in range(2)]
+    database.get_faces = without_the_first  # type: ignore[method-assign]
     (face,) = api.search_faces(PHOTOS.person, "a.png", 5, None).faces
     assert [match.face_id for match in face.matches] == ids[1:]
 
