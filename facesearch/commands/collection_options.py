@@ -9,7 +9,7 @@ import click
 from facesearch.commands.collection_source import CollectionSource, CollectionsSource
 from facesearch.commands.remote_collection import RemoteCollection, RemoteCollections
 from facesearch.commands.remote_options import check_key, service_at, service_options
-from facesearch.commands.text_arguments import NAME
+from facesearch.commands.text_arguments import COLLECTION
 from facesearch.config import load_settings
 from facesearch.errors import InvalidParameter
 from facesearch.records import DEFAULT_COLLECTION
@@ -18,7 +18,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 as_object = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 collection_option = click.option(
-    "--collection", metavar="NAME", type=NAME, help="The collection.  [default: the key's own, else default]"
+    "--collection",
+    metavar="NAME",
+    type=COLLECTION,
+    help="The collection.  [default: the key's own, else default]",
 )
 limit_option = click.option(
     "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="How many at most."

@@ -11,11 +11,11 @@ from facesearch.commands.import_report import printable
 from facesearch.commands.printing import counted, print_list
 from facesearch.commands.remote_options import service_options
 from facesearch.commands.terminal import paragraph
-from facesearch.commands.text_arguments import NAME
+from facesearch.commands.text_arguments import COLLECTION
 
 _INDENT = 14
 
-name_argument = click.argument("name", type=NAME)
+name_argument = click.argument("name", type=COLLECTION)
 
 
 @click.group(short_help="List, make and delete collections.")

@@ -3,7 +3,6 @@
 import json
 import sys
 import time
-import unicodedata
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
@@ -100,7 +99,7 @@ def import_gallery(
     A gallery of face_recognition is a .npy, .npz or pickle FILE of encodings, with their names. They are
     `plain` vectors; an empty gallery becomes a plain one, a mirror gallery refuses them.
     """
-    name = unicodedata.normalize("NFC", collection or DEFAULT_COLLECTION)
+    name = collection or DEFAULT_COLLECTION
     if source.suffix.lower() in _ENCODINGS and source.is_file():
         _refuse_options(context, _FOR_PHOTOS, f"{source.name} holds encodings")
         _import_encodings(source, names_file, allow_pickle, name)

@@ -16,7 +16,7 @@ from facesearch.commands.import_report import ReportFile, described
 from facesearch.commands.remote_options import check_key, service_at, service_options
 from facesearch.commands.remote_service import RemoteService
 from facesearch.commands.terminal import paragraph, table
-from facesearch.commands.text_arguments import NAME
+from facesearch.commands.text_arguments import COLLECTION
 from facesearch.config import load_settings
 from facesearch.errors import Unavailable
 from facesearch.records import FileReport
@@ -53,7 +53,9 @@ def jobs() -> None:
 @click.option(
     "--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="How many at most."
 )
-@click.option("--collection", metavar="NAME", type=NAME, help="Those of this collection.  [default: of all]")
+@click.option(
+    "--collection", metavar="NAME", type=COLLECTION, help="Those of this collection.  [default: of all]"
+)
 @service_options
 @as_object
 def list_jobs(limit: int, collection: str | None, url: str | None, key: str | None, as_json: bool) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from facesearch.commands.terminal import paragraph, table
-from facesearch.commands.text_arguments import NAME
+from facesearch.commands.text_arguments import COLLECTION
 from facesearch.config import load_settings
 from facesearch.errors import InvalidParameter
 from facesearch.records import ALL_COLLECTIONS, DEFAULT_COLLECTION, SCOPES, Key
@@ -44,7 +44,7 @@ def keys() -> None:
 @click.option(
     "--collection",
     metavar="NAME|*",
-    type=NAME,
+    type=COLLECTION,
     default=DEFAULT_COLLECTION,
     show_default=True,
     help="The collection that it is for; '*', in quotes, is for all, and for making and deleting them.",

@@ -1,6 +1,7 @@
 """What commands take of names, ids, and JSON objects."""
 
 import json
+import unicodedata
 from typing import Any
 
 import click
@@ -20,6 +21,13 @@ class _Name(click.ParamType[str]):
         except UnicodeEncodeError:
             self.fail("This is not UTF-8.", param, ctx)
         return str(value)
+
+
+class _Collection(_Name):
+    """A collection's name; those of collections are composed, whatever a keyboard makes."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return unicodedata.normalize("NFC", super().convert(value, param, ctx))
 
 
 class _Id(click.ParamType[int]):
@@ -53,6 +61,7 @@ class _Object(click.ParamType[dict[str, Any]]):
 
 
 NAME = _Name()
+COLLECTION = _Collection()
 ID = _Id()
 JSON_OBJECT = _Object()
 

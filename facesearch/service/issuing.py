@@ -1,6 +1,5 @@
 """Making keys and revoking them."""
 
-import unicodedata
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -42,10 +41,9 @@ class KeyDesk:
             raise InvalidParameter(f"A key's name has at most {_LONGEST_NAME} characters, on one line.")
         if expires_at is not None and expires_at <= datetime.now(UTC):
             raise InvalidParameter("The key would have expired already.")
-        named = unicodedata.normalize("NFC", collection)
         for _ in range(_MOST_DRAWS):
             text = new_key_text()
-            new = NewKey(prefix_of(text) or "", digest_of(text), scope, named, name, expires_at)
+            new = NewKey(prefix_of(text) or "", digest_of(text), scope, collection, name, expires_at)
             try:
                 key = self._store.add(new)
             except CollectionNotFound:

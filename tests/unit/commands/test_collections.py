@@ -33,8 +33,9 @@ def test_a_collection_is_made_and_told_about(typed: Typed) -> None:
     lines = typed("collections", "create", "Gäste", "--model", "model").stdout.splitlines()
     assert lines[0] == "Gäste"
     assert lines[3].split() == ["model", "model"]
-    made = told(typed("collections", "show", "Gäste", "--json"))
+    made = told(typed("collections", "show", "Ga\N{COMBINING DIAERESIS}ste", "--json"))
     assert (made["name"], made["faces"], made["model"]) == ("Gäste", 0, "model")
+    assert typed("collections", "create", "e\N{COMBINING ACUTE ACCENT}").stdout.startswith("é\n")
     assert "that of its first face" in typed("collections", "create", "names").stdout
     assert told(typed("collections", "create", "more", "--json"))["model"] is None
 
