@@ -75,13 +75,18 @@ class EncodePhotos:
     build_other: Callable[..., ImageEncoder] | None = None
 
     def __call__(self, photos: Sequence[PhotoFile]) -> list[Outcome[EncodedPhoto]]:
-        encoder = self._encoder()
+        encoder = self.encoder()
         looked = [self._look(encoder, photo) for photo in photos]
         crops = [face.crop for one in looked if one.value is not None for face in one.value.faces]
         embeddings = iter(encoder.embed(np.stack(crops)) if crops else ())
         return [_encoded(one, embeddings) for one in looked]
 
-    def _encoder(self) -> ImageEncoder:
+    def encoder(self) -> ImageEncoder:
+        """Return this process's encoder of the model; it is built at the first call.
+
+        Raises:
+            ModelMismatch: no network makes such vectors.
+        """
         encoder = encoder_of_this_process(self.build_encoder, *self.encoder_arguments)
         if self.model_id is None:
             return encoder

@@ -1,0 +1,214 @@
+"""A second model for a collection: its vectors made beside the first, compared, switched to or abandoned."""
+
+import threading
+import uuid
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from facesearch.errors import Conflict, DatabaseUnavailable, FacesearchError, JobOver, LeaseLost
+from facesearch.records import (
+    COMMANDS_PLACE,
+    DONE,
+    FAILED,
+    REENCODING,
+    ImportOptions,
+    Job,
+    NewJob,
+    ReencodingProgress,
+)
+from facesearch.service.encoders import Encoders
+from facesearch.service.import_writer import Stopped
+from facesearch.service.leases import kept_lease
+from facesearch.service.names import base_name
+from facesearch.service.photo_source import PhotoSource
+from facesearch.service.reencode_run import ReencodingParts, ReencodingRun
+from facesearch.service.switch_preview import SwitchPreview, preview_of
+
+_CROPS = "kept crops"
+
+
+@dataclass(frozen=True, slots=True)
+class Switched:
+    """What a switch came to.
+
+    Args:
+        model_id: the collection's model now.
+        dropped: faces that had no vector of it, and were removed.
+        wiped: whether no file of the database holds these any more.
+    """
+
+    model_id: str
+    faces: int
+    dropped: int
+    wiped: bool
+
+
+class Reencoding:
+    """Lives as long as its process. Any thread may call it.
+
+    Args:
+        encoders: of every model that can be made here.
+        forget_copies: deletes this host's copies of collections and models that there are no more.
+    """
+
+    def __init__(
+        self, parts: ReencodingParts, encoders: Encoders, forget_copies: Callable[[], None] = lambda: None
+    ) -> None:
+        self._parts = parts
+        self._encoders = encoders
+        self._forget_copies = forget_copies
+
+    def run(
+        self,
+        name: str,
+        model_id: str,
+        photos: PhotoSource | None = None,
+        source: str = _CROPS,
+        on_progress: Callable[[Job], None] = lambda _: None,
+    ) -> Job:
+        """Make the vectors of a collection's next model in this thread, as a job; those that are there stay.
+
+        A job that a process left behind when it died is gone on with; so is whatever an earlier one left
+        undone.
+
+        Args:
+            photos: those that the faces came from; None takes the crops that are kept.
+            source: what the job calls them.
+            on_progress: called with the job after some of its faces are done.
+
+        Raises:
+            CollectionNotFound
+            ModelMismatch: no vectors of this model can be made here.
+            Conflict: the collection has it, or is being encoded with another, or by another process.
+            KeyboardInterrupt: the job is cancelled; the vectors that were made stay.
+            LeaseLost: the job was cancelled.
+            FacesearchError: the job failed.
+        """
+        parts = self._parts
+        encoder = self._encoders.of(model_id)
+        number = parts.collections.get(name).number
+        parts.store.begin(number, model_id, encoder.dimension)
+        owner, stop = uuid.uuid4().hex, threading.Event()
+        job = self._claimed(name, number, base_name(source), owner)
+
+        def tell() -> None:
+            with suppress(DatabaseUnavailable):
+                on_progress(parts.jobs.get(job.id))
+
+        with kept_lease(parts.jobs, job.id, owner, parts.lease_s, stop):
+            try:
+                ReencodingRun(parts, job, model_id, photos, owner, stop, tell).run()
+                parts.jobs.finish(job.id, owner, DONE)
+            except (KeyboardInterrupt, DatabaseUnavailable):
+                with suppress(FacesearchError):
+                    parts.jobs.cancel(job.id)
+                raise
+            except Stopped:
+                raise LeaseLost from None
+            except LeaseLost:
+                raise
+            except FacesearchError as error:
+                with suppress(FacesearchError):
+                    parts.jobs.finish(job.id, owner, FAILED, error)
+                raise
+        return parts.jobs.get(job.id)
+
+    def progress(self, name: str) -> ReencodingProgress:
+        """Tell how far a collection's next vectors are, or raise CollectionNotFound."""
+        return self._parts.store.progress(self._parts.collections.get(name).number)
+
+    def preview(self, name: str, probes: int, examples: int) -> SwitchPreview:
+        """Search for faces of a collection among its others, with both models, and tell what would change.
+
+        Args:
+            probes: how many faces, evenly over the collection; those without a next vector are left out.
+            examples: how many of the changes are told one by one.
+
+        Raises:
+            CollectionNotFound
+            Conflict: there are no next vectors.
+            ModelMismatch: one of the two models is none that this service knows.
+        """
+        number = self._parts.collections.get(name).number
+        progress = self._begun(name, number)
+        now, following = map(self._encoders.of, (progress.model_id, progress.next_model_id))
+        faces = self._parts.collections.faces(number)
+        return preview_of(faces, self._parts.store, now, following, probes, examples)
+
+    def switch(self, name: str, *, drop_missing: bool = False) -> Switched:
+        """Let a collection be one of its next model, at once; see ReencodingStore.switch.
+
+        What job reports tell of faces that are dropped is forgotten in the same transaction. This host's copy
+        of the old vectors is deleted; other hosts delete theirs when they notice.
+
+        Raises:
+            CollectionNotFound
+            Conflict: there are no next vectors, or faces lack one and are not to be dropped.
+            ModelMismatch: this service cannot make vectors of the model any more.
+        """
+        parts = self._parts
+        number = parts.collections.get(name).number
+        following = self._encoders.of(self._begun(name, number).next_model_id)
+        with parts.database.transaction():
+            dropped = parts.store.switch(number, drop_missing=drop_missing)
+            if dropped:
+                parts.jobs.forget_faces(dropped)
+        wiped = True
+        if dropped:
+            try:
+                parts.database.wipe()
+            except DatabaseUnavailable:
+                wiped = False
+        self._forget_copies()
+        faces = parts.store.progress(number).faces
+        return Switched(following.model_id, faces, len(dropped), wiped)
+
+    def abandon(self, name: str) -> None:
+        """Remove a collection's next vectors, and cancel the job that makes them.
+
+        Raises:
+            CollectionNotFound
+            Conflict: there are none.
+        """
+        parts = self._parts
+        number = parts.collections.get(name).number
+        parts.store.abandon(number)
+        for job_id in parts.jobs.unfinished(number):
+            if parts.jobs.get(job_id).kind == REENCODING:
+                with suppress(JobOver):
+                    parts.jobs.cancel(job_id)
+
+    def _begun(self, name: str, number: int) -> ReencodingProgress:
+        progress = self._parts.store.progress(number)
+        if progress.next_model_id is None:
+            raise Conflict(f"No vectors of a next model are being made for {name}.")
+        return progress
+
+    def _claimed(self, name: str, number: int, source: str, owner: str) -> Job:
+        """The collection's job whose process is gone, or a new one."""
+        parts, place = self._parts, f"{COMMANDS_PLACE}reencoding-{number}"
+        if job := parts.jobs.claim(place, owner, parts.lease_s, 1):
+            return job
+        busy = Conflict(f"The collection {name} is being encoded again by another process.")
+        if parts.jobs.running(place):
+            raise busy
+        progress = parts.store.progress(number)
+        new = NewJob(
+            id=uuid.uuid4().hex,
+            place=place,
+            file_name=source,
+            options=ImportOptions(collection=name),
+            total=progress.faces - progress.reencoded,
+            collection=number,
+            kind=REENCODING,
+        )
+        parts.jobs.add(new)
+        job = parts.jobs.claim(place, owner, parts.lease_s, 1)
+        if job is None or job.id != new.id:
+            # Somebody else began at the same time.
+            with suppress(FacesearchError):
+                parts.jobs.cancel(new.id)
+            if job is None:
+                raise busy
+        return job
