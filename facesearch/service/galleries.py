@@ -191,15 +191,31 @@ class Galleries:
         return behind
 
     def keep_only_these(self) -> None:
-        """Delete the copies of collections and models that there are no more, on this host."""
+        """Delete this host's copies of collections that are gone, and of models that they have no more."""
+        models = self.look_around()
         with self._lock:
-            for opened in self._copies.values():
-                opened.is_stale = True
+            for (number, model_id), opened in self._copies.items():
+                opened.is_stale |= number not in models or models[number] not in (None, model_id)
             idle = self._take_idle()
         for index in idle:
             index.close()
-        self._models = self.store.numbers()
-        self._index.keep_only(self._models)
+        self._index.keep_only(models)
+
+    def level(self, number: int, model_id: str | None) -> None:
+        """Have this host's copy of a collection hold nothing that was removed.
+
+        Where there is none, none is made; of a model that this service cannot make it is deleted.
+        """
+        if model_id is None:
+            return
+        try:
+            encoder = self.encoders.of(model_id)
+        except ModelMismatch:
+            self._index.keep_only({at: model for at, model in self.store.numbers().items() if at != number})
+            return
+        with self.copy(number, encoder) as copy:
+            if any(copy.index.extent()):
+                copy.index.catch_up(copy.database)
 
     def close(self) -> None:
         """Release the copies."""
