@@ -66,7 +66,7 @@ def reading_api(settings: Settings) -> Iterator[API]:
     Raises:
         NotAllowed: what is kept beside the database is another user's.
     """
-    _refuse_other_user(settings)
+    refuse_other_user(settings)
     with closing(build_api(settings, read_only=True)) as api:
         yield api
 
@@ -83,7 +83,7 @@ def changing_api(settings: Settings) -> API:
         Conflict: the tables are of an older version; nothing was migrated.
         NotAllowed: what is kept beside the database is another user's.
     """
-    _refuse_other_user(settings)
+    refuse_other_user(settings)
     version, needed = tables_version(settings)
     if version is not None and version != needed:
         with closing(open_image_database(settings, read_only=True)) as database:
@@ -229,7 +229,7 @@ def _wanted(tolerance: float | str | None, false_alarm_rate: float | None) -> fl
     return None if tolerance is None else float(tolerance)
 
 
-def _refuse_other_user(settings: Settings) -> None:
+def refuse_other_user(settings: Settings) -> None:
     """Refuse to write what the service could not read or replace then: the gallery's copy, built graphs."""
     for folder in (settings.data_dir / INDEX, settings.data_dir / MODELS):
         if folder.exists() and folder.stat().st_uid != os.geteuid():

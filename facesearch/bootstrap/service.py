@@ -11,7 +11,7 @@ from facesearch.databases import (
 )
 from facesearch.encoders import encoder_of_model, make_encoder
 from facesearch.images import AGTImage
-from facesearch.interfaces import KeyStore
+from facesearch.interfaces import FaceIndex, ImageEncoder, KeyStore, WorkerPool
 from facesearch.records import CropStyle
 from facesearch.search import ExactIndex, HNSWIndex
 from facesearch.service import AGTAPI, EncodePhotos, KeyAccess
@@ -40,16 +40,9 @@ def build_api(settings: Settings, *, read_only: bool = False) -> AGTAPI:
     arguments = settings.encoder, settings.data_dir / MODELS
     encoder = make_encoder(*arguments)
     pool = worker_pool(settings)
-    kind = HNSWIndex if settings.search.index == "hnsw" else ExactIndex
-    index = kind(
-        settings.data_dir / INDEX,
-        encoder.model_id,
-        encoder.dimension,
-        pool,
-        settings.search.parallel_from,
-        settings.search.threads_from,
-    )
+    index = face_index(settings, encoder, pool)
     open_image = partial(AGTImage.open, limits=settings.limits)
+    keys = open_key_store(database)
     return AGTAPI(
         database,
         encoder,
@@ -57,7 +50,8 @@ def build_api(settings: Settings, *, read_only: bool = False) -> AGTAPI:
         pool,
         collections=open_collection_store(database),
         jobs=open_job_store(database),
-        access=key_access(settings, open_key_store(database)),
+        keys=keys,
+        access=key_access(settings, keys),
         imports_folder=settings.data_dir / IMPORTS,
         open_image=open_image,
         encode_photos=EncodePhotos(
@@ -72,6 +66,19 @@ def build_api(settings: Settings, *, read_only: bool = False) -> AGTAPI:
         intake=settings.intake,
         answers_stale=settings.search.when_database_away == "stale",
         make_encoder=lambda model_id: encoder_of_model(model_id, *arguments),
+    )
+
+
+def face_index(settings: Settings, encoder: ImageEncoder, pool: WorkerPool) -> FaceIndex:
+    """This host's copy of the default collection, of an encoder's model; it makes those of the others."""
+    kind = HNSWIndex if settings.search.index == "hnsw" else ExactIndex
+    return kind(
+        settings.data_dir / INDEX,
+        encoder.model_id,
+        encoder.dimension,
+        pool,
+        settings.search.parallel_from,
+        settings.search.threads_from,
     )
 
 
