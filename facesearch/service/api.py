@@ -18,6 +18,7 @@ from facesearch.interfaces import (
     ImageDatabase,
     ImageEncoder,
     JobStore,
+    KeyStore,
     WorkerPool,
 )
 from facesearch.records import (
@@ -75,7 +76,7 @@ class AGTAPI(API):
             they get with their first face.
         index: the searchable copy of that database, of the encoder's model; makes those of others.
         pool: encodes the photos of a bulk side by side.
-        collections, jobs: in the same database.
+        collections, jobs, keys: in the same database.
         access: who may use the service.
         imports_folder: where archives wait for their jobs; processes that share it share the work.
         open_image: decodes the bytes of a photo within limits.
@@ -96,6 +97,7 @@ class AGTAPI(API):
         *,
         collections: CollectionStore,
         jobs: JobStore,
+        keys: KeyStore,
         access: Access,
         imports_folder: Path,
         open_image: Callable[[bytes, str], Image],
@@ -115,6 +117,9 @@ class AGTAPI(API):
         self._open_image = open_image
         self._skips_duplicates = intake.old_routes_skip_duplicates
         answers = FirstAnswers(database, jobs)
+        parts = Enrolment(self._galleries, answers, jobs, pool, encode_photos, quality)
+        self._imports = ImportJobs(parts, imports_folder, limits, intake, lambda: erasure.finish())
+        erasure = Erasure(self._galleries, self._imports, jobs, keys)
         self._collections = StoredCollections(
             GalleryParts(
                 self._galleries,
@@ -122,12 +127,10 @@ class AGTAPI(API):
                 Probes(self._galleries, open_image),
                 answers,
                 PhotoEnrolment(self._galleries, answers, open_image, quality, encode_photos.crop_style),
-                Erasure(self._galleries),
+                erasure,
             )
         )
         self._models = Models(self._galleries, self._encoders)
-        parts = Enrolment(database, jobs, pool, self._default_model, encode_photos, quality)
-        self._imports = ImportJobs(parts, imports_folder, limits, intake)
         self._health = PartsHealth(
             database,
             encoder,
@@ -242,9 +245,6 @@ class AGTAPI(API):
     def get_face_info(self, face_id: int, collection: str = DEFAULT_COLLECTION) -> StoredFace:
         """See API."""
         return self._collections.gallery(collection).face(face_id)
-
-    def _default_model(self) -> str:
-        return self._galleries.encoder_of(self._galleries.find(DEFAULT_COLLECTION)).model_id
 
     def close(self) -> None:
         """See API."""

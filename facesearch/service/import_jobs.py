@@ -53,15 +53,24 @@ class ImportJobs(Imports):
         folder: where archives wait; its processes share the jobs.
         limits: what an archive may hold.
         intake: how many jobs at once, and how long they are kept.
+        tidy: called after the jobs were tidied up: at the beginning, and every ten minutes or so.
     """
 
-    def __init__(self, parts: Enrolment, folder: Path, limits: LimitSettings, intake: IntakeSettings) -> None:
+    def __init__(
+        self,
+        parts: Enrolment,
+        folder: Path,
+        limits: LimitSettings,
+        intake: IntakeSettings,
+        tidy: Callable[[], None] = lambda: None,
+    ) -> None:
         self._parts = parts
         self._jobs = parts.jobs
         self._room = WaitingRoom(folder)
         self._limits = limits
         self._intake = intake
         self._answers = parts.answers
+        self._tidy_besides = tidy
         self._runner = JobRunner(
             parts.jobs, self._room.place, self._work, self._room.forget, self._tidy, intake
         )
@@ -301,6 +310,7 @@ class ImportJobs(Imports):
             if over:
                 self._room.forget(job_id)
         self._jobs.prune(self._intake.keep_days)
+        self._tidy_besides()
 
 
 def _check(options: ImportOptions) -> None:

@@ -173,6 +173,7 @@ class Parts:
             self.pool,
             collections=open_collection_store(self.database),
             jobs=open_job_store(self.database),
+            keys=open_key_store(self.database),
             access=KeyAccess(
                 open_key_store(self.database), imports_folder.parent / "access", AccessSettings()
             ),
