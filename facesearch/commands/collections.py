@@ -11,7 +11,8 @@ from facesearch.commands.import_report import printable
 from facesearch.commands.printing import counted, print_list
 from facesearch.commands.remote_options import service_options
 from facesearch.commands.terminal import paragraph
-from facesearch.commands.text_arguments import COLLECTION
+from facesearch.commands.text_arguments import COLLECTION, NAME
+from facesearch.errors import NotFound
 
 _INDENT = 14
 
@@ -58,14 +59,24 @@ def show(name: str, url: str | None, key: str | None, as_json: bool) -> None:
 @click.option(
     "--model",
     metavar="ID",
+    type=NAME,
     help="The model of its vectors.  [default: the configured one, with its first face]",
 )
 @service_options
 @as_object
 def create(name: str, model: str | None, url: str | None, key: str | None, as_json: bool) -> None:
-    """Make the collection NAME; `models list` shows the models that there are."""
+    """Make the collection NAME.
+
+    A model is named by the id of an installed one and the kind of its vectors, such as dlib-resnet-v1-mirror,
+    sface-mirror or sface-plain.
+    """
     with collections_at(url, key) as source:
-        _print(source.add(name, model), as_json)
+        try:
+            made = source.add(name, model)
+        except NotFound as error:
+            hint = "It takes an installed model's id and the kind of its vectors, such as sface-mirror."
+            raise NotFound(f"{error.message} {hint}") from None
+        _print(made, as_json)
 
 
 @collections.command(short_help="Delete a collection for good.")

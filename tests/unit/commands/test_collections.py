@@ -54,7 +54,7 @@ def test_a_name_may_be_of_any_script(typed: Typed, name: str) -> None:
         (("create", "a/b"), 1, "A collection cannot have this name."),
         (("create", "*"), 1, "A collection cannot have this name."),
         (("create", ""), 1, "A name has 1 to 255 characters"),
-        (("create", "new", "--model", "none"), 1, "There is no model with this id."),
+        (("create", "new", "--model", "none"), 1, "There is no model with this id. It takes"),
         (("show", "gone"), 1, "There is no such collection."),
         (("delete", "gone", "--yes"), 1, "There is no such collection."),
         (("delete", "default", "--yes"), 1, "The default collection can only be emptied."),
