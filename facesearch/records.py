@@ -1033,7 +1033,8 @@ class Readiness:
 class Figures:
     """What the gallery holds and what waits; None is what nobody can tell while the database is away.
 
-    `changes_behind` is how many changes of the database this host's copy has not taken over.
+    `faces` are those of all collections. `changes_behind` is by how many numbers of changes this host's copy of
+    a collection is behind, of that which is farthest behind.
     """
 
     faces: int | None = None

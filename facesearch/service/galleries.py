@@ -86,11 +86,10 @@ class Galleries:
 
     def find_or_known(self, name: str) -> FoundCollection:
         """As `find`; what was found last while the database is away, where anything was."""
-        return self._outage.ask(
-            lambda: self.find(name),
-            lambda: replace(self._known[name], is_live=False),
-            lambda: name in self._known,
-        )
+        known = self._known.get(name)
+        if known is None:
+            return self.find(name)
+        return self._outage.ask(lambda: self.find(name), lambda: replace(known, is_live=False))
 
     def likely_encoder(self, name: str) -> ImageEncoder:
         """Return the encoder of a collection's model, while the database is away that of the last known one.

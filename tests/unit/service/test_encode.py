@@ -1,4 +1,5 @@
 import pickle
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from facesearch.interfaces import ImageEncoder
 from facesearch.records import CropStyle, PhotoFile, Wanted
 from facesearch.service import EncodePhotos
 from facesearch.service.encode import with_crops
+from tests.fakes import FakeEncoder
 from tests.unit.service.parts import (
     BLACK,
     COLOURS,
@@ -82,6 +84,29 @@ def test_a_process_builds_its_encoder_at_the_first_photo_and_keeps_it() -> None:
         copy([ONE])
     EncodePhotos(open_image, build, ("settings", 1), model_id=NEGATIVES)([ONE])
     assert built == [("settings", 1)]
+
+
+class Another(FakeEncoder):
+    model_id = "another"
+
+
+def build_other(model_id: str, *arguments: Any) -> ImageEncoder:
+    if model_id != "another":
+        raise ModelMismatch
+    built.append((model_id, *arguments))
+    return Another()
+
+
+def test_what_the_first_encoder_does_not_make_another_does_and_is_built_once() -> None:
+    built.clear()
+    task = EncodePhotos(open_image, build, ("another's settings",), "another", build_other=build_other)
+    for copy in (task, pickle.loads(pickle.dumps(task))):
+        assert copy.encoder().model_id == "another"
+        assert copy([ONE])[0].unwrap().faces_found == 1
+    assert built == [("another's settings",), ("another", "another's settings")]
+    with pytest.raises(ModelMismatch):
+        replace(task, model_id="unknown").encoder()
+    assert replace(task, model_id=NEGATIVES).encoder().model_id == NEGATIVES
 
 
 def test_crops_are_made_where_they_are_to_be_kept() -> None:
