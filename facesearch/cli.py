@@ -12,6 +12,7 @@ from facesearch.commands.bench import bench
 from facesearch.commands.collections import collections
 from facesearch.commands.compare import compare
 from facesearch.commands.doctor import doctor
+from facesearch.commands.export import export
 from facesearch.commands.faces import faces
 from facesearch.commands.imports import import_gallery
 from facesearch.commands.jobs import jobs
@@ -19,6 +20,7 @@ from facesearch.commands.keys import keys
 from facesearch.commands.migrate import migrate
 from facesearch.commands.models import models
 from facesearch.commands.people import people
+from facesearch.commands.reencode import reencode
 from facesearch.commands.search import search
 from facesearch.config import load_settings
 from facesearch.errors import FacesearchError
@@ -64,6 +66,7 @@ for command in (
     collections,
     compare,
     doctor,
+    export,
     faces,
     import_gallery,
     jobs,
@@ -71,6 +74,7 @@ for command in (
     migrate,
     models,
     people,
+    reencode,
     search,
 ):
     main.add_command(command)

@@ -14,6 +14,8 @@ from click.core import ParameterSource
 
 from facesearch.commands.collection_options import collection_option
 from facesearch.commands.import_report import Imported, ReportFile, Summary, printable
+from facesearch.commands.member_bar import MemberBar
+from facesearch.commands.printing import counted
 from facesearch.config import load_settings
 from facesearch.errors import FacesearchError, Invalid, TooLarge
 from facesearch.records import DEFAULT_COLLECTION, DONE, FILE_STATUSES, ImportOptions, Job
@@ -88,7 +90,7 @@ def import_gallery(
     names_file: Path | None,
     allow_pickle: bool,
 ) -> None:
-    """Import the photos of a FOLDER or a ZIP, or a gallery of face_recognition.
+    """Import the photos of a FOLDER or a ZIP, an exported collection, or a gallery of face_recognition.
 
     Names come from people.csv in it (path, person, external_id; further columns become metadata), else from
     names such as Ada_Lovelace_0001.jpg, or from the folder that a photo lies in. What went wrong with a file
@@ -98,11 +100,20 @@ def import_gallery(
 
     A gallery of face_recognition is a .npy, .npz or pickle FILE of encodings, with their names. They are
     `plain` vectors; an empty gallery becomes a plain one, a mirror gallery refuses them.
+
+    A ZIP that `export` has written goes whole into a collection that is empty, or is made; with no service
+    between, so without --url.
     """
     name = collection or DEFAULT_COLLECTION
     if source.suffix.lower() in _ENCODINGS and source.is_file():
         _refuse_options(context, _FOR_PHOTOS, f"{source.name} holds encodings")
         _import_encodings(source, names_file, allow_pickle, name)
+        return
+    if source.is_file() and _is_export(source):
+        for_others = {**_FOR_PHOTOS, **_FOR_ENCODINGS}
+        del for_others["as_json"]
+        _refuse_options(context, for_others, f"{source.name} is an exported collection")
+        _import_export(source, name, as_json)
         return
     _refuse_options(context, _FOR_ENCODINGS, f"{source.name} holds photos")
     if not source.is_dir() and not _is_zip(source):
@@ -134,6 +145,24 @@ def _import_encodings(file: Path, names_file: Path | None, allow_pickle: bool, c
     stored, known = import_encodings(load_settings(), file, names_file, allow_pickle, collection)
     before = f"; {known - stored} were stored already" if stored < known else ""
     click.echo(f"Imported {stored} faces from {file.name}{before}.")
+
+
+def _is_export(file: Path) -> bool:
+    from facesearch.bootstrap.exporting import is_export  # noqa: PLC0415
+
+    return _is_zip(file) and is_export(load_settings(), file)
+
+
+def _import_export(file: Path, collection: str, as_json: bool) -> None:
+    from facesearch.bootstrap.exporting import import_export  # noqa: PLC0415
+
+    with MemberBar(sys.stderr.isatty() and not as_json) as bar:
+        told = import_export(load_settings(), file, collection, bar.show)
+    if as_json:
+        click.echo(json.dumps(told, indent=2))
+        return
+    what = f"{counted(told['faces'], 'face')} and {counted(told['people'], 'person', 'people')}"
+    click.echo(f"Imported {what} from {printable(file.name)} into {printable(collection)}.")
 
 
 def _import_photos(
