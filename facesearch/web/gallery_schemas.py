@@ -1,9 +1,10 @@
 """The shapes of `gallery_answers`, as the OpenAPI document shows them, and of what these routes take."""
 
+import math
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from facesearch.web.ids import LARGEST, MOST, Id
 from facesearch.web.photos_schemas import PhotoSize, QualityAnswer
@@ -18,13 +19,19 @@ def _whole(text: str) -> str:
 
 Text = Annotated[str, Field(strict=True), AfterValidator(_whole)]
 MetadataAnswer = dict[str, str | int | float | bool]
-MetadataBody = dict[
-    Text,
-    Text
-    | Annotated[bool, Field(strict=True)]
-    | Annotated[int, Field(strict=True, ge=-LARGEST, le=LARGEST)]
-    | Annotated[float, Field(strict=True, allow_inf_nan=False)],
-]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, str):
+        return _whole(value)
+    if isinstance(value, bool) or (isinstance(value, int) and abs(value) <= LARGEST):
+        return value
+    if isinstance(value, float) and math.isfinite(value):
+        return value
+    raise ValueError("Value should be a text, a finite number of at most 64 bits, or a boolean")
+
+
+MetadataBody = dict[Text, Annotated[str | int | float | bool, BeforeValidator(_plain)]]
 _LONGEST_VECTOR = 4096
 
 
