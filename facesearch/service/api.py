@@ -47,6 +47,7 @@ from facesearch.service.encode import EncodePhotos
 from facesearch.service.encoders import Encoders, MakeEncoder, no_others
 from facesearch.service.enrolment import PhotoEnrolment, added_face
 from facesearch.service.erasure import Erasure
+from facesearch.service.erasure_notes import ErasureNotes
 from facesearch.service.filters import FaceFilters
 from facesearch.service.first_answers import FirstAnswers
 from facesearch.service.galleries import Galleries
@@ -119,7 +120,8 @@ class AGTAPI(API):
         answers = FirstAnswers(database, jobs)
         parts = Enrolment(self._galleries, answers, jobs, pool, encode_photos, quality)
         self._imports = ImportJobs(parts, imports_folder, limits, intake, lambda: erasure.finish())
-        erasure = Erasure(self._galleries, self._imports, jobs, keys)
+        notes = ErasureNotes(imports_folder / "erasures")
+        erasure = Erasure(self._galleries, self._imports, jobs, keys, notes)
         self._collections = StoredCollections(
             GalleryParts(
                 self._galleries,

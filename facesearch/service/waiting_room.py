@@ -37,7 +37,7 @@ class WaitingRoom:
             StorageFull, Unavailable: the folder cannot be written.
         """
         file = self._folder / _PLACE_FILE
-        with _told():
+        with disk_errors():
             with suppress(FileNotFoundError):
                 if known := file.read_text(encoding="ascii").strip():
                     return known
@@ -56,7 +56,7 @@ class WaitingRoom:
         Raises:
             StorageFull, Unavailable: it cannot be made.
         """
-        with _told():
+        with disk_errors():
             self._make()
             return _unnamed(self._folder)
 
@@ -67,7 +67,7 @@ class WaitingRoom:
             StorageFull, Unavailable: it cannot be written.
         """
         path = self._path(job_id)
-        with _told():
+        with disk_errors():
             self._make()
             folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
@@ -94,7 +94,7 @@ class WaitingRoom:
         Raises:
             Unavailable: it cannot be opened.
         """
-        with _told():
+        with disk_errors():
             try:
                 return self._path(job_id).open("r+b")
             except FileNotFoundError:
@@ -108,7 +108,7 @@ class WaitingRoom:
         """
         lines = "".join(f"{position}\n" for position in positions)
         with (
-            _told(),
+            disk_errors(),
             open(self._path(job_id, _ERASED_SUFFIX), "a", encoding="ascii", opener=_for_its_owner) as notes,
         ):
             notes.write(lines)
@@ -121,7 +121,7 @@ class WaitingRoom:
         Raises:
             Unavailable: the notes cannot be read.
         """
-        with _told():
+        with disk_errors():
             try:
                 text = self._path(job_id, _ERASED_SUFFIX).read_text(encoding="ascii")
             except FileNotFoundError:
@@ -195,7 +195,7 @@ def _link(archive: BinaryIO, path: Path, folder: int) -> bool:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def disk_errors() -> Iterator[None]:
     """Let no path of the host out, and tell a full disk from others."""
     try:
         yield
