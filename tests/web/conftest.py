@@ -1,6 +1,6 @@
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 import pytest
 from starlette.testclient import TestClient
@@ -78,6 +78,9 @@ MODEL = ModelInfo(
     expected=ExpectedAlarms(7, 0.6, 0.01, 0.06793465, extrapolated=False),
     by_size=(ExpectedAlarms(100, 0.6, 0.01, 0.6339677, extrapolated=False),),
 )
+
+
+R = TypeVar("R")
 
 
 class FakeAPI(API):
@@ -237,9 +240,31 @@ def settings() -> Settings:
     return Settings(limits=LimitSettings(photo_bytes=100_000, zip_bytes=300_000))
 
 
+class Served:
+    """An application for test after test, with the settings and the API of the one that runs.
+
+    FastAPI takes a tenth of a second for the first request of each application.
+    """
+
+    def __init__(self) -> None:
+        self.settings: Settings | None = None
+        self.api: API | None = None
+        self.app = create_app(lambda: found(self.settings), lambda _: found(self.api))
+
+
+def found(value: R | None) -> R:
+    assert value is not None
+    return value
+
+
+@pytest.fixture(scope="session")
+def served() -> Served:
+    return Served()
+
+
 @pytest.fixture
-def client(api: FakeAPI, settings: Settings) -> Iterator[TestClient]:
-    app = create_app(lambda: settings, lambda _: api)
-    with local_client(app) as client:
+def client(served: Served, api: FakeAPI, settings: Settings) -> Iterator[TestClient]:
+    served.api, served.settings = api, settings
+    with local_client(served.app) as client:
         yield client
     assert not api.is_open
