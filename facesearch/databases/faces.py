@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Sequence
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,7 +20,15 @@ from facesearch.databases.rows import (
     face_of,
     row_of,
 )
-from facesearch.databases.selection import FaceTables, Selection, selected_faces
+from facesearch.databases.selection import (
+    FaceTables,
+    Selection,
+    check_query,
+    packed,
+    parts_of_query,
+    selected_faces,
+    unpacked,
+)
 from facesearch.databases.statements import parts
 from facesearch.databases.tables import CHANGES, CROPS, DIGEST_BYTES, FACES, METADATA, NEXT_VECTORS
 from facesearch.errors import FaceNotFound, InvalidParameter
@@ -38,6 +47,8 @@ class SQLImageDatabase(FacePersons, ImageDatabase):
     Lives as long as its process. Any thread may call it. It is the default collection's view;
     `of_collection` gives another's, which is as good as this one and costs nothing.
     """
+
+    _packs_ids = False
 
     def add_faces(self, faces: Sequence[NewFace], model_id: str) -> list[int]:
         """Store faces in one transaction; return their ids in order. All or none are stored.
@@ -134,11 +145,18 @@ class SQLImageDatabase(FacePersons, ImageDatabase):
         return Page(there, ids[limit - 1] if len(ids) > limit else None)
 
     def face_ids(self, query: FaceQuery, changed_after: int = 0) -> NDArray[np.int64]:
+        check_query(query)
         self.be_there()
-        selection = self._selected(query, changed_after or None)
-        with self._connection(writes=False) as connection:
-            ids = np.fromiter(connection.execute(selection.statement).scalars(), np.int64)
-        ids.sort()
+        if changed_after > 0:
+            return self._ids(query, changed_after)
+        wanted, unwanted = parts_of_query(query)
+        is_one = len(wanted) + len(unwanted) == 1 or self._transaction is not None
+        with nullcontext() if is_one else self.one_moment():
+            ids = self._ids(wanted[0])
+            for part in wanted[1:]:
+                ids = np.intersect1d(ids, self._ids(part), assume_unique=True)
+            for part in unwanted:
+                ids = np.setdiff1d(ids, self._ids(part), assume_unique=True)
         return ids
 
     def embeddings(self, ids: Sequence[int]) -> dict[int, Embedding]:
@@ -206,6 +224,16 @@ class SQLImageDatabase(FacePersons, ImageDatabase):
     @property
     def _mine(self) -> dict[str, int]:
         return {"collection_number": self._collection}
+
+    def _ids(self, query: FaceQuery, changed_after: int | None = None) -> NDArray[np.int64]:
+        """Return ids that one statement gives, ascending."""
+        selection = self._selected(query, changed_after)
+        with self._connection(writes=False) as connection:
+            if self._packs_ids:
+                return unpacked(connection.execute(packed(selection)).all())
+            ids = np.fromiter(connection.execute(selection.statement).scalars(), np.int64)
+        ids.sort()
+        return ids
 
     def _selected(self, query: FaceQuery, changed_after: int | None = None) -> Selection:
         tables = FaceTables(

@@ -174,6 +174,12 @@ class MySQLDatabase(SQLDatabase):
 class MySQLImageDatabase(MySQLDatabase, SQLImageDatabase, ImageDatabase):
     """The truth about faces on a MySQL or MariaDB server; lifetime and threads as for MySQLDatabase."""
 
+    _packs_ids = True
+
+    def wipe(self) -> None:
+        """Do nothing: when a server overwrites its files is for its configuration to say."""
+        self.ready()
+
     @contextmanager
     def _migrating(self) -> Iterator[Connection]:
         """A connection that alone may migrate: the server's named lock ends with it, however it ends."""

@@ -3,12 +3,25 @@
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, FromClause, Select, Table, exists, false, or_, select
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import ColumnElement, FromClause, Select, Table, exists, false, func, literal, or_, select
 
 from facesearch.databases.metadata_values import value_columns
 from facesearch.databases.statements import MAX_LIST, checked_value
 from facesearch.errors import InvalidParameter
-from facesearch.records import ABOVE, AT_LEAST, AT_MOST, BELOW, EXISTS, IN, MISSING, Condition, FaceQuery
+from facesearch.records import (
+    ABOVE,
+    AT_LEAST,
+    AT_MOST,
+    BELOW,
+    EVERY_FACE,
+    EXISTS,
+    IN,
+    MISSING,
+    Condition,
+    FaceQuery,
+)
 
 MAX_CONDITIONS = 20
 MAX_VALUES = 1_000
@@ -44,7 +57,7 @@ def selected_faces(
     Raises:
         InvalidParameter: a condition cannot be asked for.
     """
-    _check(query)
+    check_query(query)
     wanted: dict[str, list[Condition]] = {}
     for condition in query.conditions:
         if condition.operator != MISSING:
@@ -76,7 +89,49 @@ def selected_faces(
     return Selection(select(face_id).select_from(source).where(*restrictions), face_id)
 
 
-def _check(query: FaceQuery) -> None:
+def parts_of_query(query: FaceQuery) -> tuple[list[FaceQuery], list[FaceQuery]]:
+    """Cut a query for all faces into ones that an index answers alone: to satisfy all, and to satisfy none.
+
+    To join two that each mean half of a million faces takes a server ten times as long as to give both. What
+    an external id is asked for besides is not cut off: few faces have it.
+    """
+    if query.external_id is not None:
+        return [query], []
+    by_name: dict[str, list[Condition]] = {}
+    unwanted: list[FaceQuery] = []
+    for condition in query.conditions:
+        if condition.operator == MISSING:
+            unwanted.append(FaceQuery(conditions=(Condition(condition.name, EXISTS),)))
+        else:
+            by_name.setdefault(condition.name, []).append(condition)
+    wanted = [FaceQuery(conditions=tuple(conditions)) for conditions in by_name.values()]
+    if query.people is not None:
+        wanted.append(FaceQuery(people=query.people))
+    return wanted or [EVERY_FACE], unwanted
+
+
+def packed(selection: Selection) -> Select[Any]:
+    """Return a statement for the ids of a selection in words of 64, as MySQL can give them; see `unpacked`.
+
+    A row for each id takes a driver five times as long, where they are half of a million.
+    """
+    word = selection.face_id.bitwise_rshift(6)
+    bits = func.bit_or(literal(1).bitwise_lshift(selection.face_id.bitwise_and(63)))
+    return selection.statement.with_only_columns(word, bits).group_by(word).order_by(None)
+
+
+def unpacked(rows: Sequence[Sequence[Any]]) -> NDArray[np.int64]:
+    """Return the ids that `packed` gave, ascending."""
+    words = np.array([row[0] for row in rows], np.int64)
+    bits = np.array([row[1] for row in rows], "<u8")
+    order = np.argsort(words)
+    found = np.unpackbits(bits[order].view(np.uint8).reshape(-1, 8), axis=1, bitorder="little")
+    places, offsets = np.nonzero(found)
+    return words[order][places] * 64 + offsets
+
+
+def check_query(query: FaceQuery) -> None:
+    """Raise InvalidParameter where a query cannot be asked."""
     if len(query.conditions) > MAX_CONDITIONS:
         raise InvalidParameter(f"A filter has at most {MAX_CONDITIONS} conditions.")
     if query.people is not None and len(query.people) > MAX_LIST:

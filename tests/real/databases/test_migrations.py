@@ -215,20 +215,15 @@ OLD_JOB: dict[str, Any] = {
     "worked_s": 1.0,
     "attempts": 0,
 }
+OLD_REPORTS: list[dict[str, Any]] = [
+    {"face_id": 1, "duplicate_of": None, "faces": "[[1, 2, 3, 4, 1], [5, 6, 7, 8, 2]]"},
+    {"face_id": 3, "duplicate_of": None, "faces": None},
+    {"face_id": 1, "duplicate_of": 1, "faces": None},
+    {"face_id": None, "duplicate_of": None, "faces": None},
+]
 OLD_FILES = [
-    {"job_number": 1, "position": at, "path": f"{at}.jpg", "status": "inserted", **row}
-    for at, row in enumerate(
-        [
-            {
-                "face_id": 1,
-                "duplicate_of": None,
-                "faces": "[[1, 2, 3, 4, 1], [5, 6, 7, 8, 2], [9, 9, 9, 9, null]]",
-            },
-            {"face_id": 3, "duplicate_of": None, "faces": None},
-            {"face_id": 1, "duplicate_of": 1, "faces": None},
-            {"face_id": None, "duplicate_of": None, "faces": None},
-        ]
-    )
+    {"job_number": 1, "position": at, "path": f"{at}.jpg", "status": "inserted", **report}
+    for at, report in enumerate(OLD_REPORTS)
 ]
 OLD_KEY = {"prefix": "old", "digest": bytes(32), "scope": "read", "collection": "default", "name": ""}
 

@@ -214,7 +214,7 @@ def _make_metadata() -> None:
 
 
 def _metadata(text: str) -> dict[str, str]:
-    """Return what faces can be filtered by: a name was not limited, and damaged rows are told of elsewhere."""
+    """Return what faces can be filtered by: names had no limit, and damaged rows are told of elsewhere."""
     try:
         return {name: value for name, value in dict(json.loads(text)).items() if len(name) <= LONGEST_NAME}
     except (TypeError, ValueError):
