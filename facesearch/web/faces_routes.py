@@ -39,7 +39,7 @@ from facesearch.web.gallery_schemas import (
     V1Face,
 )
 from facesearch.web.ids import LARGEST, FaceId, FaceIds
-from facesearch.web.once import Key, once, once_json
+from facesearch.web.once import Key, UnneededKey, once, once_json
 from facesearch.web.options import (
     Collection,
     Cursor,
@@ -172,13 +172,9 @@ async def faces(
     responses=example(DELETED) | refused(InvalidParameter, *_AWAY),
 )
 async def delete_faces(
-    request: Request, body: FaceIds, collection: Collection, key: Key = None
+    request: Request, body: FaceIds, collection: Collection, _: UnneededKey = None
 ) -> JSONResponse:
-    """Nothing of them is left, in the database, in files, in reports; those that are not there are left out.
-
-    What is repeated changes nothing more, with an Idempotency-Key or without.
-    """
-    once_json(request, key, await request.body())
+    """Nothing of them is left, in the database, in files, in reports. Tells which were there."""
     return JSONResponse({"deleted": await _erased(request, collection, body.faces)})
 
 

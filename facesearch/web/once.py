@@ -26,6 +26,17 @@ Key = Annotated[
     ),
 ]
 
+UnneededKey = Annotated[
+    str | None,
+    Header(
+        alias=HEADER,
+        min_length=1,
+        max_length=255,
+        pattern="^[!-~]+$",
+        description="Taken, and not needed: the request may be repeated as it is, and changes nothing more.",
+    ),
+]
+
 
 def once(
     request: Request,

@@ -5,6 +5,7 @@ import pytest
 from facesearch.interfaces import Collections
 from tests.contracts.api import Models, Photos
 from tests.contracts.collections import CollectionsContract
+from tests.contracts.gallery import GalleryContract
 from tests.contracts.people import PeopleContract
 from tests.web.fake_gallery import DIMENSION, MODEL, FakeCollections
 
@@ -24,6 +25,10 @@ class _Parts:
 
 
 class TestFakeCollections(_Parts, CollectionsContract):
+    pass
+
+
+class TestFakeGallery(_Parts, GalleryContract):
     pass
 
 
