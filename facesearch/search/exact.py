@@ -68,7 +68,6 @@ class ExactIndex(FaceIndex):
         self._block_rows = block_rows
         self._fit_from = fit_from
         self._directory = directory
-        self._lock_path = directory / f"{name}.lock"
         self._matrix = SharedMatrix(directory / name, model_id, dimension, block_rows, fit_from)
         self._model_id = model_id
         self._dimension = dimension
@@ -237,7 +236,7 @@ class ExactIndex(FaceIndex):
         """
         with self._failures_told():
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            probe_writable(self._lock_path)
+            probe_writable(self._matrix.lock_path)
             with suppress(Damaged):  # the next catch-up mends it
                 self._matrix.snapshot()
 
@@ -286,7 +285,7 @@ class ExactIndex(FaceIndex):
         try:
             with self._failures_told():
                 self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-                with exclusive_lock(self._lock_path, self._lock_wait_s):
+                with exclusive_lock(self._matrix.lock_path, self._lock_wait_s):
                     yield
         finally:
             self._writing.release()

@@ -5,9 +5,10 @@
     8192    what made the codes, where the header states its length, to a multiple of 4096
     then    blocks of `block_rows` rows each: a seal, then one array per column, to a multiple of 4096
 
-A row belongs to one entry of the database's history, in the order of the change numbers, and is never
-changed; the last row of a face tells whether it is in the gallery. Each row has a check; a full block has
-a seal, the checksum of all its bytes, that is faster to confirm. Numbers are little-endian. The header
+A row belongs to one entry of the database's history, in the order of the change numbers, and never changes
+but for being erased; the last row of a face tells whether it is in the gallery. Each row has a check, which
+says nothing of one that was erased; a full block has a seal, the checksum of all its bytes, that is faster
+to confirm, and beside it a mark while rows of it are being erased. Numbers are little-endian. The header
 names the columns with their offsets; a format with further columns has another version, and a file of any
 other version is built anew.
 """
@@ -24,7 +25,7 @@ from numpy.typing import NDArray
 from facesearch.search.codes import FIRST
 
 MAGIC = b"\x89faces\r\n"
-VERSION = 3
+VERSION = 4
 PAGE_BYTES = 4096
 PUBLISHED_AT = PAGE_BYTES
 BLOCKS_AT = 2 * PAGE_BYTES
@@ -36,6 +37,10 @@ MARKER = 2
 """Kind of row: no face; every change up to the row's number is covered, the newest are other models'."""
 REMOVED = 3
 """Kind of row: the face with this id was removed under the row's change number."""
+ERASED = 0xE7A5ED51
+"""Kind of row: a face whose vector was overwritten, or is about to be. No damage makes just this number."""
+ERASING_AT = 4
+"""Where in a block the mark lies that rows of it are being erased: its seal may be wrong."""
 
 _PREAMBLE = np.dtype([("magic", "S8"), ("version", "<u4"), ("length", "<u4"), ("crc", "<u4")])
 _SEAL_BYTES = 64
@@ -115,7 +120,7 @@ class Header:
 class Layout:
     """Where the columns of a block lie.
 
-    Columns: `number`, `face_id` and `person` int64; `kind` uint32, FACE, MARKER or REMOVED; `square`
+    Columns: `number`, `face_id` and `person` int64; `kind` uint32, FACE, MARKER, REMOVED or ERASED; `square`
     float32, the vector's squared norm; `vector` float32 (dimension,); with codes `code` int8 (64,),
     `half` int32, `rest` int8 (codes - 64,) and `whole_half` int32; `check` uint32 of the row's other
     columns in this order.

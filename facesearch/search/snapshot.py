@@ -14,10 +14,13 @@ from facesearch.records import FaceFilter
 from facesearch.search.codes import Codes, Encoder
 from facesearch.search.layout import (
     BLOCKS_AT,
+    ERASED,
+    ERASING_AT,
     FACE,
     MARKER,
     PAGE_BYTES,
     PUBLISHED_AT,
+    REMOVED,
     Damaged,
     Header,
     Layout,
@@ -30,13 +33,15 @@ from facesearch.search.masks import FilterMasks
 from facesearch.search.measure import Rows
 
 _WORD_TRIES = 3
+_SEAL_TRIES = 3  # rows may be erased while a block is read
 _ONE_BY_ONE = 64
 
 
 class MappedFile:
     """One file, mapped read-only; lives until the last array or snapshot that refers to it is dropped.
 
-    Its rows below the published number never change or move; growth shows in a later mapping only.
+    Its rows below the published number never move, nor change but for being erased; growth shows in a later
+    mapping only.
     Any thread may read it. A forked child may too, and a spawned one maps the file itself.
 
     Raises:
@@ -105,7 +110,9 @@ class MappedFile:
             Damaged: one does not match.
         """
         records = self.records(block, part)
-        if not np.array_equal(row_checks(records), records["check"]):
+        wrong = row_checks(records) != records["check"]
+        # asked for behind the rest: a row that is erased meanwhile gets its new kind first
+        if (wrong & (self.columns["kind"][block, part] != ERASED)).any():
             raise Damaged("a row's check does not match")
 
     def verify_seal(self, block: int) -> None:
@@ -115,8 +122,19 @@ class MappedFile:
             Damaged: it does not match.
         """
         at = self.layout.file_bytes(0) + block * self.layout.block_bytes
-        if self.seal(block) != int.from_bytes(self._map[at : at + 4], "little"):
-            raise Damaged("a block's checksum does not match")
+        for _ in range(_SEAL_TRIES):
+            seal = self.seal(block)
+            if seal == int.from_bytes(self._map[at : at + 4], "little"):
+                return
+            if self.is_being_erased(block):
+                self.verify_rows(block, slice(0, self.layout.block_rows))
+                return
+        raise Damaged("a block's checksum does not match")
+
+    def is_being_erased(self, block: int) -> bool:
+        """Whether somebody erases rows of a full block now, or was killed while doing so."""
+        at = self.layout.file_bytes(0) + block * self.layout.block_bytes + ERASING_AT
+        return any(self._map[at : at + 4])
 
     def seal(self, block: int) -> int:
         """The seal that belongs to a block as it stands."""
@@ -139,8 +157,9 @@ class Snapshot:
     """The first `count` rows of a file, their checks confirmed.
 
     Immutable: what it holds stays readable and the same as long as it lives, whatever is appended or
-    put in the file's place. Any thread may read it. Only a file that another program cuts short or
-    overwrites while it is mapped breaks this.
+    put in the file's place, but for faces that are removed: their vectors turn into NaN, which lies near
+    nothing. Any thread may read it. Only a file that another program cuts short or overwrites while it is
+    mapped breaks this.
 
     `counts` tells for each row whether it is a face of the gallery: its face's last row, and no removal.
     `highest_id` is that of any row.
@@ -183,7 +202,7 @@ class Snapshot:
             counts[done : done + len(kinds)] = kinds == FACE
             done += len(kinds)
             told = ids[kinds != MARKER]
-            in_order &= not (np.diff(told, prepend=highest) <= 0).any() and not (kinds > MARKER).any()
+            in_order &= not (np.diff(told, prepend=highest) <= 0).any() and not (kinds == REMOVED).any()
             highest = max(highest, int(told.max(initial=0)))
         if not in_order:
             _take_out(file, counts, self.count)
@@ -265,10 +284,12 @@ class Snapshot:
 
     def newest_rows(self, removals: int) -> NDArray[np.void]:
         """Return packed records: the newest face of the gallery, and the last removals after it."""
-        at = len(self.counts) - 1 - int(np.argmax(self.counts[::-1])) if self.faces else 0
-        kinds = gathered(self.file, "kind", at, self.count)
-        chosen = at + np.flatnonzero(kinds > MARKER)[-removals:]
-        if self.faces:
+        at = _last(self.counts)
+        if at >= 0 and self.picked("kind", np.array([at])) != FACE:  # erased, and no removal told of it yet
+            at = _last(self.counts & (gathered(self.file, "kind", 0, self.count) == FACE))
+        kinds = gathered(self.file, "kind", max(at, 0), self.count)
+        chosen = max(at, 0) + np.flatnonzero(kinds == REMOVED)[-removals:]
+        if at >= 0:
             chosen = np.concatenate([[at], chosen])
         return self.records(chosen)
 
@@ -292,6 +313,11 @@ def gathered(file: MappedFile, name: str, first: int, last: int) -> NDArray[Any]
     column = file.columns[name]
     parts = [column[block, part] for block, part in file.spans(first, last)]
     return np.concatenate([column[0, :0], *parts])
+
+
+def _last(counts: NDArray[np.bool_]) -> int:
+    """The last place that counts, -1 where there is none."""
+    return len(counts) - 1 - int(np.argmax(counts[::-1])) if counts.any() else -1
 
 
 def _array_of(values: Collection[int] | NDArray[np.int64]) -> NDArray[np.int64]:
