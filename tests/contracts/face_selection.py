@@ -4,6 +4,7 @@ A subclass brings the fixture `database`.
 """
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -299,3 +300,52 @@ class FaceSelectionContract:
         assert database.photos_of_faces(ids[3:]) == {}
         database.delete_faces(ids)
         assert database.photos_of_faces(ids) == {}
+
+    def test_threads_that_add_edit_and_remove_leave_nothing_half_done(self, database: ImageDatabase) -> None:
+        def work(worker: int) -> set[int]:
+            left: set[int] = set()
+            for n in range(10):
+                new = new_face(person_name=f"Person {n % 2}", metadata={"n": n})
+                kept, edited, removed = database.add_faces([new] * 3, MODEL)
+                database.edit_face(edited, FaceEdit(frozenset(["metadata"]), metadata={"worker": worker}))
+                assert database.delete_faces([removed]) == [removed]
+                left |= {kept, edited}
+            return left
+
+        with ThreadPoolExecutor(4) as threads:
+            left = set.union(*threads.map(work, range(4)))
+        changes = [change for change in all_changes(database) if change.embedding is not None]
+        stored = database.get_faces([change.face_id for change in changes])
+        assert stored.keys() == left == set(database.face_ids(EVERY_FACE).tolist())
+        assert database.newest_change() == 4 * 10 * 5
+        assert len({change.number for change in changes}) == len(changes)
+        assert all(stored[change.face_id].person_id == change.person for change in changes)
+        assert len({(face.person_name, face.person_id) for face in stored.values()}) == 2
+        for name in ("n", "worker"):
+            having = {face.id for face in stored.values() if name in face.metadata}
+            assert set(database.face_ids(where((name, "exists", ()))).tolist()) == having
+            assert len(having) == 40
+
+    def test_an_edit_and_a_removal_of_the_same_face_come_one_after_the_other(
+        self, database: ImageDatabase
+    ) -> None:
+        ids = database.add_faces([new_face(metadata={"a": "b"}) for _ in range(20)], MODEL)
+
+        def edit(face_id: int) -> bool:
+            try:
+                database.edit_face(face_id, FaceEdit(frozenset(["metadata"]), metadata={"c": "d"}))
+            except FaceNotFound:
+                return False
+            return True
+
+        with ThreadPoolExecutor(4) as threads:
+            edits = [threads.submit(edit, face_id) for face_id in ids]
+            removals = [threads.submit(database.delete_faces, [face_id]) for face_id in reversed(ids)]
+            edited = sum(one.result(60) for one in edits)
+            assert sorted(i for one in removals for i in one.result(60)) == ids
+        assert database.newest_change() == 20 + edited + 20
+        for name in ("a", "c"):
+            assert database.face_ids(where((name, "exists", ()))).tolist() == []
+        assert [(c.face_id, c.embedding) for c in sorted(all_changes(database), key=lambda c: c.face_id)] == [
+            (face_id, None) for face_id in ids
+        ]
