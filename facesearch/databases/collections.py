@@ -8,6 +8,7 @@ from sqlalchemy import func, select
 
 from facesearch.databases.faces import SQLImageDatabase
 from facesearch.databases.names import collection_name
+from facesearch.databases.people import SQLPersonStore
 from facesearch.databases.tables import (
     CHANGES,
     COLLECTIONS,
@@ -93,8 +94,6 @@ class SQLCollectionStore(CollectionStore):
         return self._database.of_collection(number)
 
     def people(self, number: int) -> PersonStore:
-        from facesearch.databases.people import SQLPersonStore  # noqa: PLC0415
-
         return SQLPersonStore(self._database.of_collection(number))
 
     def delete(self, name: str) -> int:
