@@ -1,101 +1,136 @@
-"""Collections, people and galleries of the service on each database, with the index of the service."""
+"""Collections, faces and people over HTTP: real networks, real pictures, two server processes."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from facesearch.config import (
-    AccessSettings,
-    DatabaseSettings,
-    IntakeSettings,
-    LimitSettings,
-    QualitySettings,
-    Settings,
-)
-from facesearch.databases import (
-    open_collection_store,
-    open_image_database,
-    open_job_store,
-    open_key_store,
-)
-from facesearch.interfaces import API, Collections
-from facesearch.records import DEFAULT_COLLECTION, EVERY_FACE
-from facesearch.search import ExactIndex
-from facesearch.service import AGTAPI, EncodePhotos, KeyAccess
-from facesearch.workers import InlinePool
-from tests.conftest import ENGINES
-from tests.contracts.api import Models, Photos
-from tests.contracts.collections import CollectionsContract
-from tests.contracts.gallery import GalleryContract
-from tests.contracts.gallery_parts import GalleryParts
-from tests.contracts.gallery_search import GallerySearchContract
-from tests.contracts.people import PeopleContract
-from tests.mariadb import MariaDB
-from tests.unit.service.parts import COLOURS, NEGATIVES, FakeKinds, open_image
-from tests.unit.service.test_api import PHOTOS
+from facesearch.web import gallery_schemas as schemas
+from tests.server import PROJECT_ROOT, Server
+from tests.web.test_openapi import check
+
+PICTURES = PROJECT_ROOT / "test_images"
+OBAMA, OBAMA_AGAIN = PICTURES / "Barack_Obama_0001.jpg", PICTURES / "Barack_Obama_0002.jpg"
+BIDEN = PICTURES / "Joe_Biden_0001.jpg"
+NAME = "Zoë's 人々"
 
 
-@pytest.fixture(scope="module", params=ENGINES)
-def api(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[API]:
-    """A service that all tests share: a fresh database takes a server seconds."""
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("collections")
-    engine = DatabaseSettings()
-    if request.param == "mysql":
-        server: MariaDB = request.getfixturevalue("mariadb")
-        engine = server.new_database()
-    database = open_image_database(Settings(data_dir=folder / "data", database=engine))
-    keys = open_key_store(database)
-    encoder, pool = FakeKinds(), InlinePool()
-    api = AGTAPI(
-        database,
-        encoder,
-        ExactIndex(folder / "index", encoder.model_id, encoder.dimension, pool, 0),
-        pool,
-        collections=open_collection_store(database),
-        jobs=open_job_store(database),
-        keys=keys,
-        access=KeyAccess(keys, folder / "access", AccessSettings()),
-        imports_folder=folder / "imports",
-        open_image=open_image,
-        encode_photos=EncodePhotos(open_image, FakeKinds),
-        limits=LimitSettings(),
-        quality=QualitySettings(),
-        intake=IntakeSettings(),
-    )
-    api.open()
-    yield api
-    api.close()
+    with Server(folder, {"crops": {"keep_crops": True, "side_px": 128}}, workers=2) as running:
+        answer = running.client.post("/v1/collections", json={"name": NAME})
+        assert answer.status_code == 201, answer.text
+        yield running
+        assert "Traceback" not in running.log, running.log
 
 
-class OnEachDatabase(GalleryParts):
-    @pytest.fixture
-    def photos(self) -> Photos:
-        return PHOTOS
-
-    @pytest.fixture
-    def models(self) -> Models:
-        return Models(COLOURS, NEGATIVES, 3)
-
-    @pytest.fixture
-    def collections(self, api: API) -> Iterator[Collections]:
-        """Those of the shared service, from which each test's are erased after it."""
-        collections = api.collections
-        yield collections
-        for made in collections.page(100).items[1:]:
-            collections.delete(made.name)
-        default = collections.gallery(DEFAULT_COLLECTION)
-        default.delete_faces([face.id for face in default.faces(EVERY_FACE, 100).items])
-        for person in default.people.page(100).items:
-            default.people.delete(person.id, with_faces=True)
+def ask(server: Server, method: str, path: str, status: int = 200, **sent: Any) -> dict[str, Any]:
+    params = {"collection": NAME} | sent.pop("params", {})
+    answer = server.client.request(method, path, params=params, **sent)
+    assert answer.status_code == status, answer.text
+    content: dict[str, Any] = answer.json()
+    return content
 
 
-class TestStoredCollections(OnEachDatabase, CollectionsContract):
-    pass
+def add(server: Server, picture: Path, **form: str) -> dict[str, Any]:
+    files = {"file": (picture.name, picture.read_bytes())}
+    told = ask(server, "POST", "/v1/faces", files=files, data=form, params={"duplicates": "store"})
+    check(told, schemas.EnrolledAnswer)
+    (face,) = told["faces"]
+    assert isinstance(face, dict)
+    return face
 
 
-class TestStoredPeople(OnEachDatabase, PeopleContract):
-    pass
+def search(server: Server, *pictures: Path, **params: Any) -> list[dict[str, Any]]:
+    files = [("file", (picture.name, picture.read_bytes())) for picture in pictures]
+    told = ask(server, "POST", "/v1/search", files=files, params={"k": 10, "tolerance": 2} | params)
+    check(told, schemas.V1Search)
+    (face,) = told["faces"]
+    matches: list[dict[str, Any]] = face["matches"]
+    return matches
 
 
-class TestCollectionGallery(OnEachDatabase, GalleryContract, GallerySearchContract):
-    pass
+def test_a_gallery_from_its_first_face_to_its_last(server: Server) -> None:
+    obama = add(server, OBAMA, metadata='{"site": "Paris", "age": 47}')
+    again = add(server, OBAMA_AGAIN, external_id="b-2", metadata='{"site": "Rome"}')
+    biden = add(server, BIDEN, person_name="Joe Biden", metadata='{"site": "Paris", "age": 66}')
+    assert (obama["person_name"], obama["person_id"]) == ("Barack Obama", again["person_id"])
+    check(ask(server, "GET", "/v1/faces"), schemas.FacesPage)
+    assert ask(server, "GET", f"/v1/faces/{obama['id']}") == obama
+    assert server.client.get(f"/v1/faces/{obama['id']}").status_code == 404  # of the default collection
+
+    people = search(server, OBAMA, group_by="person")
+    assert [(one["person_name"], one["faces_within"]) for one in people] == [
+        ("Barack Obama", 2),
+        ("Joe Biden", 1),
+    ]
+    assert people[0]["id"] == obama["id"]  # the nearer one of the two
+    for combine in ("mean", "best"):
+        first, *_ = search(server, OBAMA, OBAMA_AGAIN, combine=combine, group_by="person")
+        assert first["person_name"] == "Barack Obama"
+    for text, ids in (
+        ('{"site": "Rome"}', [again["id"]]),
+        ('{"age": {"gte": 50}}', [biden["id"]]),
+        ('{"site": {"in": ["Paris", "Oslo"]}, "age": {"lt": 50}}', [obama["id"]]),
+        ('{"age": {"exists": false}}', [again["id"]]),
+        ('{"site": "Oslo"}', []),
+    ):
+        assert [one["id"] for one in search(server, OBAMA, filter=text)] == ids
+        listed = ask(server, "GET", "/v1/faces", params={"filter": text})["faces"]
+        assert [face["id"] for face in listed] == ids
+    found = ask(server, "POST", f"/v1/faces/{obama['id']}/search", params={"k": 10, "tolerance": 2})
+    assert [one["id"] for one in found["faces"][0]["matches"]] == [again["id"], biden["id"]]
+    vector = {"vector": [0.0] * 128, "model": obama["model"]}
+    found = ask(server, "POST", "/v1/search/vector", json=vector, params={"k": 10, "tolerance": 2})
+    assert len(found["faces"][0]["matches"]) == 3
+
+    picture = server.client.get(f"/v1/faces/{obama['id']}/thumbnail", params={"collection": NAME})
+    assert (picture.headers["Content-Type"], picture.content[:3]) == ("image/jpeg", b"\xff\xd8\xff")
+
+    person = f"/v1/people/{obama['person_id']}"
+    assert ask(server, "PATCH", person, json={"name": "人" * 255, "cover_face": again["id"]})["faces"] == 2
+    assert ask(server, "GET", f"/v1/faces/{again['id']}")["person_name"] == "人" * 255
+    merged = ask(server, "POST", f"{person}/merge", json={"people": [biden["person_id"]]})
+    assert (merged["faces"], merged["cover_face"]) == (3, again["id"])
+    told = ask(server, "POST", "/v1/faces/unassign", json={"faces": [biden["id"]]})
+    assert told == {"unassigned": [biden["id"]]}
+    changed = ask(server, "PATCH", f"/v1/faces/{biden['id']}", json={"metadata": {"site": "Oslo"}})
+    assert (changed["person_id"], changed["metadata"]) == (None, {"site": "Oslo"})
+    assert [one["id"] for one in search(server, OBAMA, filter='{"site": "Oslo"}')] == [biden["id"]]
+    assert [one["id"] for one in search(server, OBAMA, person=0)] == [biden["id"]]
+
+    assert ask(server, "DELETE", f"/v1/faces/{biden['id']}") == {"deleted": [biden["id"]]}
+    told = ask(server, "DELETE", person, params={"faces": "delete"})
+    assert told == {"deleted": [obama["id"], again["id"]]}
+    assert search(server, OBAMA) == []
+    assert ask(server, "GET", "/v1/people")["people"] == []
+
+
+def test_two_at_once_make_one_person_and_one_collection(server: Server) -> None:
+    def post(path: str, name: str) -> int:
+        return server.client.post(path, json={"name": name}).status_code
+
+    with ThreadPoolExecutor(8) as pool:
+        for path in ("/v1/people", "/v1/collections"):
+            statuses = list(pool.map(lambda _, path=path: post(path, "Zoë at once"), range(8)))
+            assert sorted(statuses) == [201, *[409] * 7]
+
+
+def test_faces_that_two_add_under_one_name_are_one_persons(server: Server) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        faces = list(pool.map(lambda _: add(server, OBAMA, person_name="Amélie"), range(4)))
+    assert len({face["person_id"] for face in faces}) == 1
+    assert len({face["id"] for face in faces}) == 4
+
+
+def test_an_erased_collection_is_gone_at_once(server: Server) -> None:
+    params = {"collection": "gone"}
+    server.client.post("/v1/collections", json={"name": "gone"})
+    ask(server, "POST", "/v1/faces", files={"file": OBAMA.read_bytes()}, params=params)
+    assert server.client.delete("/v1/collections/gone").json() == {"deleted": "gone"}
+    for path in ("/v1/faces", "/v1/people", "/v1/faces/1"):
+        assert ask(server, "GET", path, 404, params=params)["code"] == "collection_not_found"
+    assert server.client.delete("/v1/collections/default").status_code == 409
