@@ -18,7 +18,7 @@ from facesearch.commands.import_report import printable
 from facesearch.commands.printing import counted, not_there, print_list
 from facesearch.commands.terminal import paragraph
 from facesearch.commands.text_arguments import ID, NAME
-from facesearch.errors import InvalidParameter
+from facesearch.errors import InvalidParameter, NameTaken
 
 _INDENT = 11
 
@@ -86,7 +86,12 @@ def rename(
 ) -> None:
     """Give PERSON the name NAME. Where there is another one of that name, `people merge` joins the two."""
     with collection_at(url, key, collection) as source:
-        _print(source.rename_person(_id(source.person(person_of(person))), name), as_json)
+        who = source.person(person_of(person))
+        try:
+            renamed = source.rename_person(_id(who), name)
+        except NameTaken as error:
+            raise NameTaken(f"{error.message} `facesearch people merge` joins the two.") from None
+        _print(renamed, as_json)
 
 
 @people.command(short_help="Join people who are one.")

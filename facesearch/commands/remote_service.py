@@ -11,7 +11,15 @@ from typing import Any, BinaryIO, cast
 import httpx2
 
 from facesearch.config import KEY_VARIABLE
-from facesearch.errors import FacesearchError, Invalid, NotFound, Unavailable
+from facesearch.errors import (
+    Conflict,
+    FacesearchError,
+    Invalid,
+    NotAllowed,
+    NotFound,
+    Unavailable,
+    error_of,
+)
 from facesearch.records import (
     CANCELLED,
     DONE,
@@ -33,6 +41,12 @@ _TIMEOUT = httpx2.Timeout(60.0, connect=10.0)
 _UPLOAD_TIMEOUT = httpx2.Timeout(60.0, connect=10.0, read=600.0)
 _GOODBYE = httpx2.Timeout(5.0)
 _TRY_AGAIN = frozenset({408, 429, 502, 503, 504})
+_KINDS: Mapping[int, type[FacesearchError]] = {
+    403: NotAllowed,
+    404: NotFound,
+    409: Conflict,
+    429: Unavailable,
+}
 _PAGE = 1000
 
 
@@ -275,18 +289,18 @@ class RemoteService:
         status = response.status_code
         try:
             said = response.json()
-            message = said.get("message") or said.get("body")
+            message, code = said.get("message") or said.get("body"), said.get("code")
         except (ValueError, AttributeError):
-            message = None
+            message = code = None
         if response.is_redirect:
             message = f"The service is at another address: {response.headers.get('Location', '')}"
         if not isinstance(message, str) or not message:
             message = f"The service at {self.name} answered {status} {response.reason_phrase}."
         if status == 401 and not self._has_key:
             message += f" Give it with --key or {KEY_VARIABLE}."
-        return {404: NotFound, 429: Unavailable}.get(status, Invalid if status < 500 else Unavailable)(
-            message
-        )
+        kind = _KINDS.get(status, Invalid if status < 500 else Unavailable)
+        exactly = error_of(str(code), message)
+        return exactly if isinstance(exactly, kind) else kind(message)
 
 
 class _Upload:

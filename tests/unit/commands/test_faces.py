@@ -65,7 +65,7 @@ def test_faces_are_chosen(typed: Typed, house: FakeCollections) -> None:
         (("edit", "1", "--metadata", '{"age": NaN}'), 2, "This is not a JSON object"),
         (("edit", "1", "--metadata", '["site"]'), 2, "This is not a JSON object"),
         (("edit", "1", "--metadata", "[" * 100_000), 2, "This is not a JSON object"),
-        (("thumbnail", "1"), 1, "No crop of this face is kept."),
+        (("thumbnail", "1"), 1, "No crop of this face is kept. With crops.keep_crops"),
         (("delete",), 2, "ID..."),
         (("unassign", "x"), 2, "'x' is not the id of a face."),
     ],

@@ -73,16 +73,22 @@ def test_a_name_of_digits_is_told_from_an_id(typed: Typed) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("show", "Nobody"), "There is no person called 'Nobody'."),
-        (("show", "99"), "There is no person with this id."),
+        (("show", "Nobody"), "There is no person called 'Nobody'. `facesearch people list` shows"),
+        (("show", "99"), "There is no person with this id. `facesearch people list` shows"),
         (("show", "="), "PERSON is an id or a name"),
         (("create", "Ada Lovelace"), "There is another one of this name."),
         (("create", " "), "A name has 1 to 255 characters"),
-        (("rename", "1", "Grace Hopper"), "There is another one of this name."),
+        (
+            ("rename", "1", "Grace Hopper"),
+            "There is another one of this name. `facesearch people merge` joins the two.",
+        ),
         (("cover", "1", "3"), "There is no face with this id."),
         (("merge", "1", "Ada Lovelace", "--yes"), "A person cannot be merged with itself."),
         (("merge", "1", "Nobody", "--yes"), "There is no person called 'Nobody'."),
-        (("list", "--collection", "gone"), "There is no such collection."),
+        (
+            ("list", "--collection", "gone"),
+            "There is no such collection. `facesearch collections list` shows",
+        ),
     ],
 )
 def test_what_cannot_be_is_a_sentence(
@@ -200,4 +206,4 @@ def test_a_key_of_one_collection_works_on_that(typed: Typed, house: FakeCollecti
     typed("people", "create", "Edith", "--key", "k")
     assert [one.name for one in house.gallery("guests").people.known.values()] == ["Edith"]
     refused = typed("people", "list", "--key", "k", "--collection", "default", ends=1).stderr
-    assert refused == "Error: The key belongs to another collection.\n"
+    assert refused.startswith("Error: The key belongs to another collection. `facesearch keys list` shows")

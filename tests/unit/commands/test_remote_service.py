@@ -13,7 +13,15 @@ import pytest
 
 from facesearch.commands import remote_service
 from facesearch.commands.remote_service import RemoteJob, RemoteService
-from facesearch.errors import FacesearchError, Invalid, NotFound, Unavailable
+from facesearch.errors import (
+    FacesearchError,
+    Invalid,
+    JobNotFound,
+    NameTaken,
+    NotAllowed,
+    NotFound,
+    Unavailable,
+)
 from facesearch.records import Box, FileReport, ImportOptions, ReportedFace
 from tests.server import free_port
 
@@ -224,7 +232,11 @@ def test_a_service_that_is_not_there_is_not_waited_for(pauses: list[float]) -> N
     [
         (Answer(413, {"code": "too_large", "message": "Over the limit."}), Invalid, "Over the limit."),
         (Answer(400, {"status": "ERROR", "body": "Not so."}), Invalid, "Not so."),
-        (Answer(404, {"code": "job_not_found", "message": "No job."}), NotFound, "No job."),
+        (Answer(404, {"code": "job_not_found", "message": "No job."}), JobNotFound, "No job."),
+        (Answer(404, {"code": "another", "message": "Gone."}), NotFound, "Gone."),
+        (Answer(409, {"code": "name_taken", "message": "Another."}), NameTaken, "Another."),
+        (Answer(403, {"code": "key_refused", "message": "Not so."}), NotAllowed, "Not so."),
+        (Answer(500, {"code": "name_taken", "message": "Not now."}), Unavailable, "Not now."),
         (Answer(500, b"oops"), Unavailable, "500 Internal Server Error"),
         (Answer(301, b"", {"Location": "https://other/"}), Invalid, "at another address: https://other/"),
         (Answer(200, {"id": "j1"}), Unavailable, "not understood"),
