@@ -337,13 +337,15 @@ class ImageDatabase(ABC):
             InvalidParameter: a value cannot be stored.
         """
 
-    # @abstractmethod
+    @abstractmethod
     def wipe(self) -> None:
         """Have no file of the database hold what was removed, as far as this process can see to that.
 
-        For the embedded database that is certain once this returns.
+        For the embedded database that is certain once this returns. What a server's files hold is for its
+        configuration to say.
 
         Raises:
+            InvalidParameter: this thread is in a transaction.
             DatabaseUnavailable: also where others read for too long what was there before.
         """
 

@@ -408,6 +408,12 @@ class FakeImageDatabase(ImageDatabase):
         for start in range(0, len(changes), self._batch):
             yield FaceChanges.of(changes[start : start + self._batch])
 
+    def wipe(self) -> None:
+        self.ping()
+        with self._lock:
+            if self._inside:
+                raise InvalidParameter
+
     def ping(self) -> None:
         if self.away is not None:
             raise self.away

@@ -178,6 +178,8 @@ class MySQLImageDatabase(MySQLDatabase, SQLImageDatabase, ImageDatabase):
 
     def wipe(self) -> None:
         """Do nothing: when a server overwrites its files is for its configuration to say."""
+        if self._transaction is not None:
+            raise InvalidParameter("What a transaction removes is there until its end.")
         self.ready()
 
     @contextmanager

@@ -176,6 +176,9 @@ class FaceHistory(ImageDatabase):
     def edit_face(self, face_id: int, edit: FaceEdit) -> StoredFace:
         raise NotImplementedError
 
+    def wipe(self) -> None:
+        raise NotImplementedError
+
     def transaction(self) -> AbstractContextManager[None]:
         raise NotImplementedError
 
