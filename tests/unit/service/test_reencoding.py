@@ -10,7 +10,12 @@ import numpy as np
 import pytest
 
 from facesearch.config import LimitSettings
-from facesearch.databases import open_collection_store, open_job_store, open_reencoding_store
+from facesearch.databases import (
+    SQLImageDatabase,
+    open_collection_store,
+    open_job_store,
+    open_reencoding_store,
+)
 from facesearch.errors import (
     CollectionNotFound,
     Conflict,
@@ -90,7 +95,7 @@ def vector(colour: Colour) -> Any:
     return np.array(colour, np.float32) / 255
 
 
-def add(database: SwitchedDatabase, *colours: Colour, crops: bool = True, person: str = "Ada") -> list[int]:
+def add(database: SQLImageDatabase, *colours: Colour, crops: bool = True, person: str = "Ada") -> list[int]:
     """Store a face of each colour, from a photo of its own."""
     faces = []
     for colour in colours:
@@ -374,9 +379,10 @@ def test_a_face_that_is_removed_meanwhile_leaves_nothing(
 
 def test_only_models_that_can_be_made_are_begun(database: SwitchedDatabase, work: Reencoding) -> None:
     add(database, RED)
-    for run in (lambda: work.run("default", "unknown"), lambda: work.run("default", COLOURS)):
-        with pytest.raises((ModelMismatch, Conflict)):
-            run()
+    with pytest.raises(ModelMismatch):
+        work.run("default", "unknown")
+    with pytest.raises(Conflict):
+        work.run("default", COLOURS)
     with pytest.raises(CollectionNotFound):
         work.run("nothing", NEGATIVES)
     assert work.progress("default").next_model_id is None
@@ -386,9 +392,10 @@ def test_a_switch_takes_the_new_vectors_and_forgets_the_old_copy(
     database: SwitchedDatabase, work: Reencoding, forgotten: list[int]
 ) -> None:
     ids = add(database, RED, GREEN)
-    for refused in (work.switch, work.abandon, lambda name: work.preview(name, 1, 1)):
-        with pytest.raises(Conflict):
-            refused("default")
+    with pytest.raises(Conflict):
+        work.switch("default")
+    with pytest.raises(Conflict):
+        work.preview("default", 1, 1)
     work.run("default", NEGATIVES)
     assert work.switch("default") == Switched(NEGATIVES, 2, 0, wiped=True)
     assert forgotten == [1]
