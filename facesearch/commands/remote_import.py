@@ -8,7 +8,8 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from facesearch.commands.import_report import Imported
-from facesearch.commands.remote_service import RemoteJob, RemoteService
+from facesearch.commands.remote_answers import RemoteJob
+from facesearch.commands.remote_service import RemoteService
 from facesearch.errors import FacesearchError, Unavailable
 from facesearch.records import DONE, FILE_STATUSES, FileReport, ImportOptions
 

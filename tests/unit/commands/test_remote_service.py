@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from facesearch.commands import remote_service
-from facesearch.commands.remote_service import RemoteJob, RemoteService
+from facesearch.commands.remote_answers import RemoteJob
+from facesearch.commands.remote_service import RemoteService
 from facesearch.errors import (
     FacesearchError,
     Invalid,
