@@ -1,7 +1,7 @@
 """What every PersonStore does where several write at the same time."""
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
 from random import Random
 
@@ -68,6 +68,28 @@ class PersonRacesContract:
         assert ada is not None
         assert given == [ada.id]
         check(database, people)
+
+    def test_who_changes_people_waits_for_faces_that_are_being_added(
+        self, people: PersonStore, database: ImageDatabase
+    ) -> None:
+        persons = [people.add(name).id for name in ("Ada", "Bob", "Carl")]
+        works: list[Callable[[], object]] = [
+            partial(people.remove, persons[0]),
+            partial(people.merge, persons[1], [persons[2]]),
+            partial(people.rename, persons[1], "Dora"),
+            partial(people.add, "Dora"),
+        ]
+        for work, error in zip(works, (None, None, NameTaken, NameTaken), strict=True):
+            names = [person.name for person in people.people(9).items if person.name != "Dora"]
+            with ThreadPoolExecutor(1) as other:
+                with database.transaction():
+                    database.add_faces([new_face(person_name=name) for name in [*names, "Dora"]], MODEL)
+                    changing = other.submit(work)
+                    wait([changing], 0.2)
+                    assert not changing.done()
+                assert isinstance(changing.exception(LIMIT_S), error or type(None))
+            check(database, people)
+        assert [person.name for person in people.people(9).items] == ["Bob", "Dora"]
 
     def test_faces_are_added_beside_a_person_who_is_removed_or_renamed(
         self, people: PersonStore, database: ImageDatabase
