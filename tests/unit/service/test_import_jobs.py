@@ -323,6 +323,8 @@ def test_photos_that_wait_are_erased_from_their_archives_and_not_enrolled(
             ("Bob_0001.png", "inserted" if job is jobs[0] else "duplicate"),
         ]
     assert not database.faces_of_photos([digest])
+    api.imports.stop()
+    api.imports.join()  # the archive of a job goes after its end is told
     assert [path.name for path in (tmp_path / "imports").iterdir()] == ["place"]
 
 
