@@ -29,14 +29,13 @@ from facesearch.databases.selection import (
     selected_faces,
     unpacked,
 )
-from facesearch.databases.statements import parts
+from facesearch.databases.statements import MAX_ID, known_ids, parts
 from facesearch.databases.tables import CHANGES, CROPS, DIGEST_BYTES, FACES, METADATA, NEXT_VECTORS
 from facesearch.errors import FaceNotFound, InvalidParameter
 from facesearch.interfaces import ImageDatabase
 from facesearch.records import Crop, Embedding, FaceEdit, FaceQuery, NewFace, Page, StoredFace
 
 MAX_FACES_A_CALL = 10_000
-MAX_ID = 2**63 - 1
 
 _BELONGINGS = (METADATA, CROPS, NEXT_VECTORS)
 
@@ -300,8 +299,3 @@ class SQLImageDatabase(FacePersons, ImageDatabase):
         with self._connection(writes=True) as connection:
             one = delete(target).where(target.c[key] == bindparam("face"))
             connection.execute(one, [{"face": face_id} for face_id in ids])
-
-
-def known_ids(ids: Sequence[int]) -> list[int]:
-    """Return the ids that may be there, ascending, each once."""
-    return sorted({i for i in ids if 0 < i <= MAX_ID})

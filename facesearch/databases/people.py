@@ -7,10 +7,10 @@ from typing import Any
 
 from sqlalchemy import func, select
 
-from facesearch.databases.faces import MAX_FACES_A_CALL, MAX_ID, SQLImageDatabase, known_ids
+from facesearch.databases.faces import MAX_FACES_A_CALL, SQLImageDatabase
 from facesearch.databases.names import person_name
 from facesearch.databases.persons import NOBODY, Whose
-from facesearch.databases.statements import is_unicode, parts
+from facesearch.databases.statements import MAX_ID, is_unicode, known_ids, parts
 from facesearch.databases.tables import FACES, PERSONS
 from facesearch.errors import FaceNotFound, InvalidParameter, NameTaken, PersonNotFound
 from facesearch.interfaces import PersonStore

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from sqlalchemy import bindparam, select, update
 
 from facesearch.databases.history import CollectionHistory
-from facesearch.databases.statements import parts
+from facesearch.databases.statements import known_ids, parts
 from facesearch.databases.tables import FACES, PERSONS, STATE
 from facesearch.errors import PersonNotFound
 from facesearch.records import NewFace
@@ -32,7 +32,7 @@ class FacePersons(CollectionHistory):
         Raises:
             PersonNotFound: a `person_id` is none of the collection's.
         """
-        by_number = self._named(sorted({face.person_id for face in faces if face.person_id is not None}))
+        by_number = self._named(known_ids([face.person_id for face in faces if face.person_id is not None]))
         by_name = self._numbered([face.person_name for face in faces if face.person_id is None])
         found: list[Whose | None] = []
         for face in faces:

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Select, func, select, update
 
-from facesearch.databases.faces import SQLImageDatabase, known_ids
+from facesearch.databases.faces import SQLImageDatabase
 from facesearch.databases.history import Entry
 from facesearch.databases.rows import vector_of
-from facesearch.databases.statements import parts
+from facesearch.databases.statements import known_ids, parts
 from facesearch.databases.tables import (
     COLLECTIONS,
     DIGEST_BYTES,

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from sqlalchemy import ColumnElement, FromClause, Select, Table, exists, false, func, literal, or_, select
 
 from facesearch.databases.metadata_values import value_columns
-from facesearch.databases.statements import MAX_LIST, checked_value
+from facesearch.databases.statements import MAX_LIST, checked_value, known_ids
 from facesearch.errors import InvalidParameter
 from facesearch.records import (
     ABOVE,
@@ -27,6 +27,7 @@ MAX_CONDITIONS = 20
 MAX_VALUES = 1_000
 
 _RANGES = {ABOVE: "__gt__", AT_LEAST: "__ge__", BELOW: "__lt__", AT_MOST: "__le__"}
+NOBODY = 0
 _LONGEST_TEXT = 255
 # From here on, two whole numbers may be one as a float.
 _MAX_EXACT = 2**53
@@ -153,7 +154,8 @@ def check_query(query: FaceQuery) -> None:
 
 def _of_face(face: Table, query: FaceQuery) -> Iterator[ColumnElement[bool]]:
     if query.people is not None:
-        yield face.c.person_number.in_(sorted(query.people)) if query.people else false()
+        people = [NOBODY, *known_ids(query.people)] if NOBODY in query.people else known_ids(query.people)
+        yield face.c.person_number.in_(people) if people else false()
     if query.external_id is not None:
         yield face.c.external_id == checked_value(query.external_id)
 

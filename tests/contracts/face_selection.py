@@ -165,6 +165,7 @@ class FaceSelectionContract:
             (FaceQuery(people=frozenset([0])), [2]),
             (FaceQuery(people=frozenset([ana, bo, 10**6])), [0, 1, 3]),
             (FaceQuery(people=frozenset()), []),
+            (FaceQuery(people=frozenset([-1, 2**63, 2**200])), []),
             (FaceQuery(external_id="1"), [1, 3]),
             (FaceQuery(external_id=""), []),
             (FaceQuery(frozenset([ana]), "1"), [3]),
@@ -278,7 +279,7 @@ class FaceSelectionContract:
         assert (stored[more[0]].person_id, stored[more[0]].person_name) == (ana, "Ana")
         assert stored[more[1]].person_id not in (None, ana)
         assert [c.person for c in all_changes(database)][:2] == [ana, ana]
-        for unknown in (0, -1, 10**6, 2**62):
+        for unknown in (0, -1, 10**6, 2**62, 2**63, 2**200):
             with pytest.raises(PersonNotFound):
                 database.add_faces([new_face(), new_face(person_id=unknown)], MODEL)
         assert database.newest_change() == 3
