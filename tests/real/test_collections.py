@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 
 from facesearch.web import gallery_schemas as schemas
+from tests.conftest import ENGINES
+from tests.real.test_keys import eventually, keys, status
+from tests.real.test_service import mysql_settings
 from tests.server import PROJECT_ROOT, Server
 from tests.web.test_openapi import check
 
@@ -17,10 +20,15 @@ BIDEN = PICTURES / "Joe_Biden_0001.jpg"
 NAME = "Zoë's 人々"
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("collections")
-    with Server(folder, {"crops": {"keep_crops": True, "side_px": 128}}, workers=2) as running:
+@pytest.fixture(scope="module", params=ENGINES)
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    settings: dict[str, Any] = {
+        "crops": {"keep_crops": True, "side_px": 128},
+        "workers": {"processes": 1},
+    }
+    if request.param == "mysql":
+        settings["database"] = mysql_settings(request.getfixturevalue("mariadb").new_database())
+    with Server(tmp_path_factory.mktemp("collections"), settings, workers=2) as running:
         answer = running.client.post("/v1/collections", json={"name": NAME})
         assert answer.status_code == 201, answer.text
         yield running
@@ -119,6 +127,19 @@ def test_two_at_once_make_one_person_and_one_collection(server: Server) -> None:
             assert sorted(statuses) == [201, *[409] * 7]
 
 
+def test_two_that_are_one_request_make_one_person(server: Server) -> None:
+    headers = {"Idempotency-Key": "one"}
+
+    def post(_: int) -> dict[str, Any]:
+        return ask(server, "POST", "/v1/people", 201, json={"name": "Zoë once"}, headers=headers)
+
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(post, range(8)))
+    assert made == made[:1] * 8
+    told = ask(server, "POST", "/v1/people", 422, json={"name": "Bo"}, headers=headers)
+    assert told["code"] == "key_reused"
+
+
 def test_faces_that_two_add_under_one_name_are_one_persons(server: Server) -> None:
     with ThreadPoolExecutor(4) as pool:
         faces = list(pool.map(lambda _: add(server, OBAMA, person_name="Amélie"), range(4)))
@@ -134,3 +155,27 @@ def test_an_erased_collection_is_gone_at_once(server: Server) -> None:
     for path in ("/v1/faces", "/v1/people", "/v1/faces/1"):
         assert ask(server, "GET", path, 404, params=params)["code"] == "collection_not_found"
     assert server.client.delete("/v1/collections/default").status_code == 409
+
+
+def test_a_key_for_one_collection_is_good_for_no_other(server: Server) -> None:
+    """The last one: from now on every request needs a key."""
+    assert server.client.post("/v1/collections", json={"name": "own"}).status_code == 201
+    own = keys(server, "create", "--scope", "admin", "--collection", "own")["key"]
+    every = keys(server, "create", "--scope", "admin", "--collection", "*")["key"]
+    eventually(lambda: status(server) == 401)
+    photo = {"file": (OBAMA.name, OBAMA.read_bytes())}
+    headers = {"X-API-Key": own}
+    old = server.client.post("/add_face/", files=photo, headers=headers).json()["result"]
+    listed = server.client.get("/v1/faces", headers=headers).json()["faces"]
+    assert [face["id"] for face in listed] == [old["id"]]
+    found = server.client.post("/search_faces/?k=10&tolerance=2", files=photo, headers=headers).json()
+    assert [match["id"] for match in found["body"]["matches"]["face1"]] == [old["id"]]
+    for name in (NAME, "default", "nowhere"):
+        refused = server.client.get("/v1/faces", params={"collection": name}, headers=headers)
+        assert (refused.status_code, refused.json()["code"]) == (403, "collection_not_allowed")
+    refused = server.client.delete("/v1/collections/own", headers=headers)
+    assert (refused.status_code, refused.json()["code"]) == (403, "collection_not_allowed")
+    gone = server.client.delete("/v1/collections/own", headers={"X-API-Key": every})
+    assert gone.status_code == 200
+    eventually(lambda: status(server, own) == 401)
+    assert status(server, every) == 200
