@@ -63,16 +63,14 @@ class SQLJobFiles:
         Its other faces are forgotten too: they were in the same photo, whose name it told. Needs a
         transaction in which nobody else adds reports about these faces.
         """
-        entries = self._entries(face_ids)
-        numbers = sorted({number for number, _ in entries})
-        for number in numbers:  # first, and in order, as whoever writes a report does
+        told = self._positions_about(face_ids)
+        for number in told:  # first, and in order, as whoever writes a report does
             self._database.update(JOBS, {"number": number}, {"number": number})
-        # One by one: given a list of most of them, MariaDB would walk and lock the whole table.
-        for number, position in entries:
-            where = {"job_number": number, "position": position}
-            self._database.update(JOB_FILES, _TELLING, where)
-            self._database.delete(JOB_FACES, where)
-        for number in numbers:
+        for number, positions in told.items():
+            for part in parts(positions):
+                where = {"job_number": number, "position": part}
+                self._database.update(JOB_FILES, _TELLING, where)
+                self._database.delete(JOB_FACES, where)
             if not self._database.select(JOB_FACES, ["position"], {"job_number": number}, limit=1):
                 self._database.update(JOBS, {"file_name": ""}, {"number": number})
 
@@ -83,13 +81,15 @@ class SQLJobFiles:
             while rows := self._database.select(table, ["position"], where, "position", FILES_A_BATCH):
                 self._database.delete(table, {**where, "position <=": rows[-1]["position"]})
 
-    def _entries(self, face_ids: Sequence[int]) -> list[tuple[int, int]]:
-        """The job's number and the position of each report that tells of one of these faces, in order."""
+    def _positions_about(self, face_ids: Sequence[int]) -> dict[int, list[int]]:
+        """The positions of the reports that tell of one of these faces, by their jobs' numbers, in order."""
         columns = ["job_number", "position"]
-        return sorted(
-            {
-                (row["job_number"], row["position"])
-                for part in parts(sorted(set(face_ids)))
-                for row in self._database.select(JOB_FACES, columns, {"face_id": part})
-            }
-        )
+        entries = {
+            (row["job_number"], row["position"])
+            for part in parts(sorted(set(face_ids)))
+            for row in self._database.select(JOB_FACES, columns, {"face_id": part})
+        }
+        told: dict[int, list[int]] = {}
+        for number, position in sorted(entries):
+            told.setdefault(number, []).append(position)
+        return told
