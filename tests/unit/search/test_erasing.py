@@ -317,15 +317,18 @@ class TestGraph:
         assert traces.left() == set()
         confirm(self.make(tmp_path), history)
 
+    @pytest.mark.parametrize("newest_is", ["a removal", "another model's"])
     @pytest.mark.parametrize("kind", [ExactIndex, HNSWIndex])
     def test_what_was_removed_while_there_was_no_copy_goes_from_the_graph_too(
-        self, tmp_path: Path, history: FaceHistory, kind: type
+        self, tmp_path: Path, history: FaceHistory, kind: type, newest_is: str
     ) -> None:
         self.make(tmp_path).catch_up(history)
         traces = Traces(tmp_path, draw(ROWS, 1)[10:30])
         (matrix,) = tmp_path.glob("*.matrix")
         matrix.unlink()
         history.remove(range(11, 31))
+        if newest_is != "a removal":
+            history.add(draw(2, 5), model_id="another")
         index = self.make(tmp_path)
         (index if kind is HNSWIndex else index._exact).catch_up(history)
         assert traces.left() == set()
