@@ -12,7 +12,11 @@ from facesearch.search.snapshot import MappedFile, Snapshot
 from facesearch.search.sought import Found, Query
 
 _mapped: dict[str, MappedFile] = {}
-"""The files that this process has mapped for slices; one per model, replaced when a newer is asked for."""
+"""The files that this process has mapped for slices, in the order in which they were last asked for.
+
+One per collection and model: a newer one takes its place, and those that were deleted go when another comes.
+"""
+_MOST_MAPPED = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,5 +57,10 @@ def _mapping(wanted: Slice) -> MappedFile:
             file = MappedFile(wanted.path)
         except (Damaged, OSError):
             raise Unavailable("The search index was replaced meanwhile.") from None
-        _mapped[key] = file
+        for other in [path for path in list(_mapped) if not Path(path).exists()]:
+            _mapped.pop(other, None)
+    _mapped.pop(key, None)
+    _mapped[key] = file
+    for oldest in list(_mapped)[:-_MOST_MAPPED]:
+        _mapped.pop(oldest, None)
     return file
