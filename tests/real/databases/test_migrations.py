@@ -244,8 +244,8 @@ INDEXES = {
     "FACESEARCH_JOB_FILE": {"FACESEARCH_JOB_FILE_job_number_status_position"},
     "FACESEARCH_ANSWER": {"FACESEARCH_ANSWER_added_at"},
     "FACESEARCH_METADATA": {
-        "FACESEARCH_METADATA_collection_number_name_text_value",
-        "FACESEARCH_METADATA_collection_number_name_number_value",
+        "FACESEARCH_METADATA_collection_number_name_text_value_face_id",
+        "FACESEARCH_METADATA_collection_number_name_number_value_face_id",
     },
 }
 STATEMENTS = ("CREATE ", "ALTER ", "INSERT ", "UPDATE ", "DELETE ", "DROP ")

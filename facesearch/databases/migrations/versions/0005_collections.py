@@ -191,8 +191,8 @@ def _make_metadata() -> None:
         if_not_exists=True,
         **MYSQL,
     )
-    _index("FACESEARCH_METADATA", "collection_number", "name", "text_value")
-    _index("FACESEARCH_METADATA", "collection_number", "name", "number_value")
+    _index("FACESEARCH_METADATA", "collection_number", "name", "text_value", "face_id")
+    _index("FACESEARCH_METADATA", "collection_number", "name", "number_value", "face_id")
     names = ("face_id", "name", "collection_number", "text_value", "is_cut", "number_value")
     value = sa.table("FACESEARCH_METADATA", *map(sa.column, names))
     face = sa.table("IMAGE_DATASET", *map(sa.column, ("id", "collection_number", "metadata")))
