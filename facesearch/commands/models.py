@@ -190,7 +190,7 @@ def quantise(model: str) -> None:
 @models.command(short_help="Remove an installed model.")
 @click.argument("model", metavar="ID")
 def remove(model: str) -> None:
-    """Remove the installed model ID from the data folder; of those in use, also by collections, damaged ones."""
+    """Remove the installed model ID; of those that the config or a collection uses, damaged ones alone."""
     from facesearch.bootstrap import collections_of, model_store  # noqa: PLC0415
 
     settings = load_settings()
