@@ -63,7 +63,9 @@ class FileWiper:
             try:
                 if _is_plain(self._descriptor()):
                     overwrite_unused(self._descriptor())
-                    connection.execute("UPDATE FACESEARCH_LOCK SET name = name")
+                    # To set a row to what it is would change nothing.
+                    connection.execute("INSERT INTO FACESEARCH_LOCK (name) VALUES ('wiping')")
+                    connection.execute("DELETE FROM FACESEARCH_LOCK WHERE name = 'wiping'")
                     connection.execute("COMMIT")
                     return
             finally:

@@ -9,7 +9,7 @@ from random import Random
 import numpy as np
 import pytest
 
-from facesearch.databases import SQLiteImageDatabase, open_collection_store
+from facesearch.databases import SQLiteImageDatabase, open_collection_store, wiping
 from facesearch.databases.wiping import FileWiper, overwrite_unused
 from facesearch.errors import Conflict, DatabaseUnavailable, InvalidParameter
 from facesearch.records import Crop, FaceEdit
@@ -152,6 +152,35 @@ def test_the_unused_middle_of_a_page_is_overwritten_in_pages_of_any_size(
     os.close(descriptor)
     assert b"secret" not in file.read_bytes()
     assert b"kept" in file.read_bytes()
+    assert is_sound(file)
+
+
+def test_who_reads_a_page_just_before_does_not_write_back_what_was_in_it(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = connect(file)
+    connection.execute("CREATE TABLE FACESEARCH_LOCK (name TEXT)")
+    connection.execute("INSERT INTO FACESEARCH_LOCK VALUES ('removals')")
+    connection.execute("CREATE TABLE face (name TEXT)")
+    connection.execute("INSERT INTO face VALUES ('kept')")
+    connection.close()
+    content = bytearray(file.read_bytes())
+    for at in range(0, len(content), 4_096):
+        content[at + 2_048 : at + 2_054] = b"secret"
+    file.write_bytes(content)
+    writer = connect(file)
+
+    def read_and_then_overwrite(descriptor: int) -> None:
+        assert writer.execute("SELECT * FROM face").fetchall() == [("kept",)]
+        overwrite_unused(descriptor)
+
+    monkeypatch.setattr(wiping, "overwrite_unused", read_and_then_overwrite)
+    FileWiper(file, lambda: connect(file), 30).wipe()
+    writer.execute("INSERT INTO face VALUES ('new')")
+    everything = held(tmp_path)
+    assert b"new" in everything
+    assert b"secret" not in everything
+    writer.close()
     assert is_sound(file)
 
 
