@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from facesearch.bootstrap.direct import refuse_other_user
-from facesearch.bootstrap.exporting import model_encoders
+from facesearch.bootstrap.exporting import model_encoders, note_deed
 from facesearch.bootstrap.service import MODELS, face_index, worker_pool
 from facesearch.config import Settings
 from facesearch.databases import (
@@ -46,7 +46,7 @@ def reencode(
         Invalid: the photos cannot be used.
         FacesearchError: as Reencoding.run.
     """
-    with _reencoding(settings) as work, ExitStack() as opened:
+    with _reencoding(settings, ("reencode start", collection)) as work, ExitStack() as opened:
         if photos is None:
             return answers.job(work.run(collection, model_id, on_progress=on_progress))
         source: PhotoSource
@@ -76,28 +76,38 @@ def reencoding_progress(settings: Settings, collection: str) -> dict[str, Any]:
 
 def preview_switch(settings: Settings, collection: str, probes: int, examples: int) -> dict[str, Any]:
     """Tell which matches a switch would change; see Reencoding.preview."""
-    with _reencoding(settings, read_only=True) as work:
+    with _reencoding(settings) as work:
         return {"collection": collection, **asdict(work.preview(collection, probes, examples))}
 
 
 def switch_model(settings: Settings, collection: str, drop_missing: bool) -> dict[str, Any]:
     """Switch a collection to its next model; see Reencoding.switch."""
-    with _reencoding(settings) as work:
+    with _reencoding(settings, ("reencode switch", collection)) as work:
         return {"collection": collection, **asdict(work.switch(collection, drop_missing=drop_missing))}
 
 
 def abandon_reencoding(settings: Settings, collection: str) -> None:
     """Remove a collection's next vectors; see Reencoding.abandon."""
-    with _reencoding(settings) as work:
+    with _reencoding(settings, ("reencode abandon", collection)) as work:
         work.abandon(collection)
 
 
 @contextmanager
-def _reencoding(settings: Settings, *, read_only: bool = False) -> Iterator[Reencoding]:
+def _reencoding(settings: Settings, deed: tuple[str, str] | None = None) -> Iterator[Reencoding]:
+    """What reencodes.
+
+    Args:
+        deed: what is to be changed, for the audit log, and the collection; nothing can be without.
+
+    Raises:
+        Conflict: the tables are of an older version; nothing was migrated.
+    """
     refuse_other_user(settings)
+    with closing(open_image_database(settings, read_only=True)) as reading:
+        reading.prepare()
     # The database first: its driver must be loaded before the encoder's libraries.
     with (
-        closing(open_image_database(settings, read_only=read_only)) as database,
+        closing(open_image_database(settings, read_only=deed is None)) as database,
         closing(worker_pool(settings)) as pool,
     ):
         collections, encoders = open_collection_store(database), model_encoders(settings)
@@ -122,3 +132,5 @@ def _reencoding(settings: Settings, *, read_only: bool = False) -> Iterator[Reen
             settings.intake.lease_s,
         )
         yield Reencoding(parts, encoders, forget_copies)
+        if deed is not None:
+            note_deed(settings, database, deed[0], collections.get(deed[1]).number)

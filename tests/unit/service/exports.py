@@ -130,7 +130,7 @@ def vectors(make: Callable[[Any], Any]) -> Change:
 
 
 def crops(*entries: tuple[str, bytes], kind: bytes = tarfile.REGTYPE) -> Change:
-    """Replace the crops."""
+    """Replace the crops, and how many the manifest says there are."""
 
     def change(members: dict[str, bytes]) -> None:
         file = io.BytesIO()
@@ -140,5 +140,6 @@ def crops(*entries: tuple[str, bytes], kind: bytes = tarfile.REGTYPE) -> Change:
                 info.type, info.size, info.linkname = kind, len(data), "/etc/passwd"
                 archive.addfile(info, io.BytesIO(data))
         members["crops/00000.tar"] = file.getvalue()
+        in_manifest(crops=len(entries))(members)
 
     return change
