@@ -38,7 +38,7 @@ def list_collections(url: str | None, key: str | None, as_json: bool) -> None:
             ["name", "faces", "people", "model", "made"],
             _row,
             right={1, 2},
-            shrinks=0,
+            shrinks=(0, 3),
             as_json=as_json,
             empty="There are no collections.",
         )

@@ -73,7 +73,7 @@ def list_faces(
             ["id", "person", "external id", "photo", "added"],
             _row,
             right={0},
-            shrinks=3,
+            shrinks=(1, 2, 3),
             as_json=as_json,
             empty="There are no such faces.",
             most=most,

@@ -91,7 +91,7 @@ def list_keys(as_json: bool) -> None:
     else:
         rows = [_row(key) for key in found]
         heads = ["prefix", "name", "scope", "collection", "state", "made", "last used", "expires"]
-        click.echo("\n".join(table(heads, rows, shrinks=1)))
+        click.echo("\n".join(table(heads, rows, shrinks=(1, 3))))
 
 
 @keys.command(short_help="Revoke a key for good.")

@@ -17,7 +17,7 @@ def print_list(
     heads: Sequence[str],
     row_of: Callable[[dict[str, Any]], list[str]],
     right: Collection[int],
-    shrinks: int,
+    shrinks: int | Sequence[int],
     *,
     as_json: bool,
     empty: str,
