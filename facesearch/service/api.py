@@ -139,7 +139,7 @@ class AGTAPI(API):
             self._galleries,
             pool,
             self._imports.load,
-            lambda: answers_stale and self._galleries.was_level(DEFAULT_COLLECTION),
+            lambda: answers_stale and self._galleries.any_was_level(),
         )
 
     @property

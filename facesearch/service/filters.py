@@ -52,12 +52,6 @@ class FaceFilters:
             with self._lock:
                 self._give_up_some()
 
-    def forget(self, collection: int) -> None:
-        """Give up the filters of a collection."""
-        with self._lock:
-            for key in [key for key in self._kept if key.collection == collection]:
-                del self._kept[key]
-
     def _give_up_some(self) -> None:
         ids = sum(kept.ids for kept in self._kept.values())
         while self._kept and (len(self._kept) > self._most_filters or ids > self._most_ids):

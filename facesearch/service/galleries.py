@@ -144,15 +144,10 @@ class Galleries:
             for index in idle:
                 index.close()
 
-    def was_level(self, name: str) -> bool:
-        """Whether a search in this collection could be answered from its copy; asks nobody."""
-        found = self._known.get(name)
-        if found is None:
-            return False
-        model_id = found.model_id or self.encoders.configured.model_id
+    def any_was_level(self) -> bool:
+        """Whether a search in some collection could be answered from its copy alone; asks nobody."""
         with self._lock:
-            opened = self._copies.get((found.number, model_id))
-            return opened is not None and opened.copy.was_level
+            return any(opened.copy.was_level for opened in self._copies.values())
 
     def ping_index(self) -> None:
         """Raise where the copies cannot be read or written; asks no database."""
@@ -201,9 +196,10 @@ class Galleries:
         self._index.keep_only(models)
 
     def level(self, number: int, model_id: str | None) -> None:
-        """Have this host's copy of a collection hold nothing that was removed.
+        """Have this host's copies of a collection hold nothing that was removed.
 
-        Where there is none, none is made; of a model that this service cannot make it is deleted.
+        Where there is none, none is made. Those of models that the collection has no more are deleted, and
+        so is that of a model that this service cannot make.
         """
         if model_id is None:
             return
@@ -215,6 +211,7 @@ class Galleries:
         with self.copy(number, encoder) as copy:
             if any(copy.index.extent()):
                 copy.index.catch_up(copy.database)
+        self.keep_only_these()
 
     def close(self) -> None:
         """Release the copies."""

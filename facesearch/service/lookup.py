@@ -88,7 +88,7 @@ Found = list[list[Match]] | list[list[PersonMatch]]
 class Lookup:
     """Lives as long as its process. Any thread may call it.
 
-    Each look asks the database first. While the database is away the others answer from the copy.
+    Each look asks the database first. While that is away, answers come from the copy.
 
     Args:
         outage: whether it is away.
@@ -107,11 +107,6 @@ class Lookup:
         self._filters = filters
         self._answers_stale = answers_stale
         self._clock = clock
-
-    @property
-    def answers_stale(self) -> bool:
-        """Whether searches may be answered from a copy that was level once."""
-        return self._answers_stale
 
     def search(self, copy: Copy, question: Question, *, is_live: bool = True) -> SearchResult:
         """Return the faces, each with its k nearest of the collection; pooled ones as a single one.

@@ -118,14 +118,13 @@ def test_values_that_are_equal_and_of_several_types_are_not_taken_for_each_other
     assert all(filters.of(1, database, site(other)) is not first for other in others)
 
 
-def test_filters_are_those_of_one_collection_and_can_be_forgotten(database: CountingDatabase) -> None:
+def test_filters_are_those_of_one_collection(database: CountingDatabase) -> None:
     filters = FaceFilters()
     added(database, {"site": "a"})
     first, other = filters.of(1, database, site("a")), filters.of(2, database, site("a"))
     assert first is not other
-    filters.forget(1)
     assert filters.of(2, database, site("a")) is other
-    assert filters.of(1, database, site("a")) is not first
+    assert filters.of(1, database, site("a")) is first
 
 
 def test_those_that_were_asked_longest_ago_are_given_up(database: CountingDatabase) -> None:

@@ -7,9 +7,11 @@ import pytest
 
 from facesearch.databases import open_collection_store
 from facesearch.errors import CollectionNotFound, DatabaseUnavailable, ModelMismatch
+from facesearch.search import ExactIndex
 from facesearch.service.encoders import Encoders
 from facesearch.service.galleries import Galleries
 from facesearch.service.outage import Outage
+from facesearch.workers import InlinePool
 from tests.contracts.api import vector
 from tests.fakes import FakeIndex
 from tests.unit.service.conftest import NewDatabase
@@ -216,3 +218,30 @@ def test_how_far_the_farthest_copy_is_behind_is_told(
     views[other.number].add_faces([vector(3)] * 5, COLOURS)
     assert galleries.changes_behind() == 5
     assert galleries.look_around() == {1: COLOURS, other.number: COLOURS}
+
+
+def test_where_faces_were_removed_no_copy_of_another_model_is_left(
+    tmp_path: Path, database: SwitchedDatabase
+) -> None:
+    pool = InlinePool()
+    index = ExactIndex(tmp_path / "index", COLOURS, 3, pool, 0)
+    galleries = Galleries(database, open_collection_store(database), Encoders(FakeKinds()), index, Outage())
+    number = galleries.store.add("people", NEGATIVES, 3).number
+    view = galleries.database(number)
+    [face_id] = view.add_faces([vector(3)], NEGATIVES)
+    for model_id in (COLOURS, NEGATIVES):  # as if the model had been switched
+        with galleries.copy(number, galleries.encoders.of(model_id)) as copy:
+            copy.index.catch_up(view)
+
+    def files(model_id: str) -> list[str]:
+        return [file.name for file in (tmp_path / "index").iterdir() if model_id in file.name]
+
+    assert files(COLOURS)
+    view.delete_faces([face_id])
+    galleries.level(number, NEGATIVES)
+    assert [bool(files(model_id)) for model_id in (COLOURS, NEGATIVES)] == [False, True]
+    with galleries.copy(number, galleries.encoders.of(NEGATIVES)) as copy:
+        assert copy.index.extent()[0] == view.newest_change()
+    galleries.level(number, "unknown")
+    assert files(NEGATIVES) == []
+    galleries.close()
