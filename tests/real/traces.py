@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import mysql.connector
 import numpy as np
@@ -50,12 +51,12 @@ def in_tables(settings: DatabaseSettings, traces: Traces) -> dict[str, list[str]
         database=settings.database,
     )
     try:
-        cursor = connection.cursor(raw=True)
+        cursor: Any = connection.cursor(raw=True)
         cursor.execute("SHOW TABLES")
         for (table,) in cursor.fetchall():
-            cursor.execute(f"SELECT * FROM `{bytes(table).decode()}`")
-            values = (value for row in cursor.fetchall() for value in row if value is not None)
-            _note(found, bytes(table).decode(), b"\n".join(map(bytes, values)), traces)
+            cursor.execute(f"SELECT * FROM `{table.decode()}`")
+            values: list[bytes] = [value for row in cursor.fetchall() for value in row if value is not None]
+            _note(found, table.decode(), b"\n".join(values), traces)
     finally:
         connection.close()
     return found
