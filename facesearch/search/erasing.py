@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facesearch.search.layout import ERASED, ERASING_AT, Damaged
-from facesearch.search.snapshot import MappedFile, Snapshot
+from facesearch.search.mapped_file import MappedFile
+from facesearch.search.snapshot import Snapshot
 from facesearch.search.writing import runs, write_at
 
 _KEPT = ("number", "face_id", "kind")

@@ -1,9 +1,7 @@
 """The exact index: the shared matrix, kept level with the database, and searched row by row."""
 
 import errno
-import hashlib
 import logging
-import re
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -16,7 +14,7 @@ from facesearch.errors import InvalidParameter, ModelMismatch, StorageFull, Unav
 from facesearch.interfaces import FaceIndex, ImageDatabase, WorkerPool
 from facesearch.records import DEFAULT_NUMBER, FaceFilter, Match, PersonMatch
 from facesearch.search.codes import FIT_FROM
-from facesearch.search.deleting import delete_others
+from facesearch.search.copies import copy_name, delete_others
 from facesearch.search.following import bring_level
 from facesearch.search.layout import BLOCK_ROWS, Damaged
 from facesearch.search.locking import exclusive_lock, probe_writable
@@ -64,7 +62,7 @@ class ExactIndex(FaceIndex):
         lock_wait_s: float = 30.0,
         collection: int = DEFAULT_NUMBER,
     ) -> None:
-        name = _file_name(collection, model_id)
+        name = copy_name(collection, model_id)
         self._block_rows = block_rows
         self._fit_from = fit_from
         self._directory = directory
@@ -211,7 +209,7 @@ class ExactIndex(FaceIndex):
         Raises:
             Unavailable: one cannot be deleted, or another process keeps it too long.
         """
-        kept = {_file_name(number, model) for number, model in galleries.items() if model is not None}
+        kept = {copy_name(number, model) for number, model in galleries.items() if model is not None}
         with self._failures_told():
             delete_others(self._directory, kept, self._lock_wait_s)
 
@@ -303,13 +301,3 @@ class ExactIndex(FaceIndex):
 
 def _is_level(snapshot: Snapshot, database_id: str, newest: int) -> bool:
     return snapshot.database_id == database_id and snapshot.last_number == newest
-
-
-def _file_name(collection: int, model_id: str) -> str:
-    """A file name for any model id: what is legible of it, and a digest that tells all apart.
-
-    That of the default collection is what it was before there were others.
-    """
-    legible = re.sub(r"[^A-Za-z0-9._-]+", "-", model_id)[:40]
-    number = "" if collection == DEFAULT_NUMBER else f".{collection}"
-    return f"{legible}-{hashlib.sha256(model_id.encode()).hexdigest()[:12]}{number}.matrix"

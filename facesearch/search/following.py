@@ -12,8 +12,9 @@ from facesearch.interfaces import ImageDatabase
 from facesearch.records import FaceChange, FaceChanges
 from facesearch.search.graph_layout import is_settled, settle
 from facesearch.search.layout import ERASED, FACE, MARKER, REMOVED, Damaged, Missing
+from facesearch.search.mapped_file import gathered
 from facesearch.search.matrix import SharedMatrix
-from facesearch.search.snapshot import Snapshot, gathered
+from facesearch.search.snapshot import Snapshot
 
 _ASKED_REMOVALS = 64
 _COMPARED_ROWS = 4096

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from facesearch.errors import InvalidConfig
 from facesearch.search.graph_layout import NEW, About, GraphMap, drop_unfinished, write_graph
 from facesearch.search.layout import FACE, Damaged
-from facesearch.search.snapshot import Snapshot, gathered
+from facesearch.search.mapped_file import gathered
+from facesearch.search.snapshot import Snapshot
 
 CONNECTIVITY = 16
 """Links of a node; twice as many on the ground level."""

@@ -38,7 +38,8 @@ from facesearch.search.layout import (
     record_type,
     row_checks,
 )
-from facesearch.search.snapshot import MappedFile, Snapshot, gathered
+from facesearch.search.mapped_file import MappedFile, gathered
+from facesearch.search.snapshot import Snapshot
 from facesearch.search.writing import write_at
 
 _GROWTH = 8  # a file that is full grows by this part of its size, and by one block at least

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from facesearch.search.mapped_file import gathered
 from facesearch.search.measure import EXACT_NUMBERS, exact_distances
-from facesearch.search.snapshot import Snapshot, gathered
+from facesearch.search.snapshot import Snapshot
 
 _SPARE_ROWS = 65_536  # so many rows after those that are sorted, and an eighth of them, are looked through
 

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from facesearch.errors import Unavailable
 from facesearch.search.layout import Damaged
-from facesearch.search.snapshot import MappedFile, Snapshot
+from facesearch.search.mapped_file import MappedFile
+from facesearch.search.snapshot import Snapshot
 from facesearch.search.sought import Found, Query
 
 _mapped: dict[str, MappedFile] = {}

@@ -336,8 +336,9 @@ class TestGraph:
         assert GraphFile(graph, MODEL, DIMENSION).about.nodes == ROWS, "the others' codes stay"
         confirm(index, history)
 
+    @pytest.mark.parametrize("copy_is", ["there", "made anew"])
     def test_a_graph_that_is_being_written_while_a_face_goes_is_written_once_more(
-        self, tmp_path: Path, history: FaceHistory, monkeypatch: pytest.MonkeyPatch
+        self, tmp_path: Path, history: FaceHistory, monkeypatch: pytest.MonkeyPatch, copy_is: str
     ) -> None:
         index = self.make(tmp_path)
         index._exact.catch_up(history)
@@ -352,6 +353,8 @@ class TestGraph:
                 codes.append(code.tobytes())
                 assert codes[0] in fresh.read_bytes()
                 history.remove([21])
+                if copy_is == "made anew":
+                    index._exact.matrix.path.unlink()
                 other._exact.catch_up(history)
                 assert not fresh.exists()
 

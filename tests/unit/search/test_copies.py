@@ -6,7 +6,7 @@ import pytest
 
 from facesearch.errors import Unavailable
 from facesearch.search import ExactIndex
-from facesearch.search.deleting import delete_others
+from facesearch.search.copies import delete_others
 from facesearch.search.locking import exclusive_lock
 from facesearch.workers import InlinePool
 from tests.contracts.face_history import FaceHistory
