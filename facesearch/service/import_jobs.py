@@ -3,8 +3,8 @@
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
@@ -36,6 +36,7 @@ from facesearch.service.enrol import FACES
 from facesearch.service.import_run import Enrolment, ImportRun
 from facesearch.service.import_writer import Stopped
 from facesearch.service.job_runner import JobRunner
+from facesearch.service.leases import kept_lease
 from facesearch.service.names import base_name
 from facesearch.service.photo_source import PhotoSource
 from facesearch.service.waiting_room import WaitingRoom
@@ -234,7 +235,7 @@ class ImportJobs(Imports):
             with suppress(DatabaseUnavailable):
                 on_progress(self._jobs.get(new.id))
 
-        with self._kept(job, owner, stop):
+        with kept_lease(self._jobs, job.id, owner, self._intake.lease_s, stop):
             try:
                 ImportRun(self._parts, job, source, owner, stop, tell).run()
                 self._jobs.finish(job.id, owner, DONE)
@@ -251,27 +252,6 @@ class ImportJobs(Imports):
                     self._jobs.finish(job.id, owner, FAILED, error)
                 raise
         return self._jobs.get(job.id)
-
-    @contextmanager
-    def _kept(self, job: Job, owner: str, stop: threading.Event) -> Iterator[None]:
-        """Renew a lease meanwhile."""
-        over = threading.Event()
-
-        def keep() -> None:
-            while not over.wait(min(1.0, self._intake.lease_s / 3)):
-                with suppress(DatabaseUnavailable):
-                    try:
-                        self._jobs.keep(job.id, owner, self._intake.lease_s)
-                    except LeaseLost:
-                        stop.set()
-
-        thread = threading.Thread(target=keep, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            over.set()
-            thread.join()
 
     def _work(self, job: Job, owner: str, stop: threading.Event) -> None:
         with self._room.open(job.id) as file:
