@@ -32,10 +32,13 @@ def of_text(text: str) -> list[bytes]:
 
 
 def in_files(folder: Path, traces: Traces) -> dict[str, list[str]]:
-    """Return which traces are in which files, of all that lie in a folder."""
+    """Return which traces are in which files, of all that lie in a folder.
+
+    But for the graphs of networks: they are large, and made of weights alone.
+    """
     found: dict[str, list[str]] = {}
     for path in sorted(folder.rglob("*")):
-        if path.is_file():
+        if path.is_file() and path.suffix != ".onnx":
             _note(found, str(path.relative_to(folder)), path.read_bytes(), traces)
     return found
 
