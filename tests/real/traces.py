@@ -34,11 +34,11 @@ def of_text(text: str) -> list[bytes]:
 def in_files(folder: Path, traces: Traces) -> dict[str, list[str]]:
     """Return which traces are in which files, of all that lie in a folder.
 
-    But for the graphs of networks: they are large, and made of weights alone.
+    But for networks, which are large, and there before any face.
     """
     found: dict[str, list[str]] = {}
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and path.suffix != ".onnx":
+        if path.is_file() and path.suffix not in (".onnx", ".weights"):
             _note(found, str(path.relative_to(folder)), path.read_bytes(), traces)
     return found
 
