@@ -130,8 +130,12 @@ def _models(settings: Settings, state: DatabaseState | None) -> Iterator[Finding
     if settings.encoder.detector not in DLIB_DETECTORS:
         used.append(store.detector_of(settings.encoder.detector)[0].id)
     held = {one.model_id for one in state.collections} if state else set()
-    cards = [card for card in store.installed().values() if card.task == "recognition"]
-    used += [card.id for card in cards if {card.model_id(kind) for kind in ALL_KINDS} & held]
+    cards = [store.card("dlib"), *store.installed().values()]
+    used += [
+        card.id
+        for card in cards
+        if card.task == "recognition" and {card.model_id(kind) for kind in ALL_KINDS} & held
+    ]
     used = list(dict.fromkeys(used))
     tried = []
     for model in used:
