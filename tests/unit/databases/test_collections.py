@@ -6,9 +6,9 @@ import pytest
 
 from facesearch.databases import SQLiteImageDatabase, open_collection_store
 from facesearch.interfaces import CollectionStore, ImageDatabase
-from facesearch.records import Crop, NewFace
+from facesearch.records import Crop, FaceChanges, NewFace
 from tests.contracts.collection_store import CollectionStoreContract
-from tests.contracts.new_faces import MODEL, new_face
+from tests.contracts.new_faces import MODEL, all_changes, new_face
 
 
 class TestSQLCollectionStore(CollectionStoreContract):
@@ -96,3 +96,29 @@ def test_a_purge_that_broke_off_is_finished(
     collections.purge(number)
     assert collections.deleted() == []
     assert [database.select(table) for table in ALL] == [[]] * len(ALL)
+
+
+def test_a_small_collections_history_is_read_at_once_however_much_else_there_is(
+    database: SQLiteImageDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("facesearch.databases.history.CHANGES_A_BATCH", 10)
+    collections = open_collection_store(database)
+    small = database.of_collection(collections.add("staff").number)
+    ids = []
+    for _ in range(3):
+        database.add_faces([new_face()] * 100, MODEL)
+        ids += small.add_faces([new_face()] * 2, MODEL)
+    reads: list[tuple[int, int]] = []
+    read = small._changes_between
+
+    def counted(after: int, last: int, model_id: str) -> FaceChanges:
+        reads.append((after, last))
+        return read(after, last, model_id)
+
+    monkeypatch.setattr(small, "_changes_between", counted)
+    assert [change.face_id for change in all_changes(small)] == ids
+    assert reads == [(0, small.newest_change())]
+    small.add_faces([new_face()] * 10, MODEL)
+    reads.clear()
+    assert len(all_changes(small)) == 16
+    assert reads == [(0, small.newest_change() - 6), (small.newest_change() - 6, small.newest_change())]
