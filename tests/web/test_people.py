@@ -4,6 +4,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from facesearch.web import gallery_schemas
+from facesearch.web.cursors import cursor
 from tests.web.conftest import FakeAPI
 from tests.web.fake_gallery import FakeGallery
 from tests.web.test_openapi import check
@@ -94,6 +95,13 @@ def test_people_are_listed_page_by_page(client: TestClient, gallery: FakeGallery
         found += [person["name"] for person in page["people"]]
         query = f"&cursor={page['next']}"
     assert (found, page["next"]) == (names, None)
+
+
+def test_a_list_of_one_name_ends_with_it(client: TestClient, gallery: FakeGallery) -> None:
+    person = gallery.people.add("Ana")
+    for last, found in ((person.id - 1, [person.id]), (person.id, [])):
+        page = client.get(PEOPLE, params={"name": "Ana", "cursor": cursor("people", last) or ""}).json()
+        assert ([one["id"] for one in page["people"]], page["next"]) == (found, None)
 
 
 def test_a_person_gets_another_name_and_cover(client: TestClient, gallery: FakeGallery) -> None:

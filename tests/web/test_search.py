@@ -155,6 +155,7 @@ def test_a_vector_reaches_the_gallery_as_float32(client: TestClient, api: FakeAP
         b'{"vector": [0.5], "model": "\\ud800"}',
         b'{"vector": [0.5], "model": "model", "k": 5}',
         b'{"vector": [0.5], "model": "model", "\\ud800": 5}',
+        b'{"vector": [0.5], "model": "model", "%s": 5}' % (b"x" * 10_000),
         b'{"vector": [%s], "model": "model"}' % b", ".join([b"0.5"] * 4097),
         b'{"vector": [0.5, 0.5], "model": "model"}',
         b'{"vector": %s' % (b"[" * 5000),
@@ -167,6 +168,16 @@ def test_what_is_no_vector_is_400(client: TestClient, api: FakeAPI, body: bytes)
     assert answer.status_code == 400, answer.text
     assert answer.json()["code"] in ("invalid_parameter", "invalid")
     assert len(answer.text) < 2000
+
+
+def test_a_number_that_float32_cannot_hold_is_400(client: TestClient, api: FakeAPI) -> None:
+    for number in (1e300, -1e39):
+        answer = client.post("/v1/search/vector", json={"vector": [number] * 128, "model": "model"})
+        assert (answer.status_code, answer.json()["message"]) == (
+            400,
+            "vector has a number that is no float32.",
+        )
+    assert api.calls == []
 
 
 def test_a_vector_is_sent_as_json(client: TestClient) -> None:
