@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import pytest
 
 from facesearch.errors import (
@@ -18,7 +19,7 @@ from facesearch.errors import (
     NameTaken,
 )
 from facesearch.interfaces import CollectionStore, ImageDatabase
-from facesearch.records import DEFAULT_COLLECTION, DEFAULT_NUMBER, EVERY_FACE, FaceEdit
+from facesearch.records import DEFAULT_COLLECTION, DEFAULT_NUMBER, EVERY_FACE, NO_BOX, Crop, Face, FaceEdit
 from tests.contracts.new_faces import MODEL, all_changes, new_face
 
 NAMES = ["x" * 255, "王小明 😀", "Ana", "ana", "Zoë", "a b", "...", "%s'\"\\;--", "😀" * 255]
@@ -130,7 +131,9 @@ class CollectionStoreContract:
     ) -> None:
         other = collections.faces(collections.add("staff").number)
         mine = database.add_faces([new_face()] * 2, MODEL)
-        theirs = other.add_faces([new_face([0.0, 1.0], photo_sha256=bytes(32))], "another")
+        crop = Crop("image/jpeg", b"x")
+        face = Face(NO_BOX, np.array([0.0, 1.0], np.float32), crop=crop)
+        theirs = other.add_faces([new_face(face=face, photo_sha256=bytes(32))], "another")
         assert (database.gallery_model(), other.gallery_model()) == (MODEL, "another")
         assert not set(mine) & set(theirs)
         assert other.get_faces([*mine, *theirs]).keys() == set(theirs)
@@ -140,6 +143,8 @@ class CollectionStoreContract:
         assert other.embeddings([*mine, *theirs]).keys() == set(theirs)
         assert other.faces_of_photos([bytes(32)]) == {bytes(32): theirs[0]}
         assert database.faces_of_photos([bytes(32)]) == {}
+        assert (other.crop(theirs[0]), database.crop(theirs[0])) == (crop, None)
+        assert (other.photos_of_faces(theirs), database.photos_of_faces(theirs)) == ({bytes(32): None}, {})
         assert database.delete_faces(theirs) == []
         with pytest.raises(FacesearchError):
             database.edit_face(theirs[0], FaceEdit(frozenset(["external_id"]), "7"))
@@ -310,6 +315,7 @@ def assert_gone(faces: ImageDatabase, face_id: int) -> None:
         lambda: faces.changed_faces(0),
         lambda: faces.embeddings([face_id]),
         lambda: faces.crop(face_id),
+        lambda: faces.photos_of_faces([face_id]),
         lambda: faces.edit_face(face_id, FaceEdit(frozenset(["external_id"]), "7")),
         lambda: faces.faces_of_photos([bytes(32)]),
         lambda: list(faces.changes_after(0, MODEL)),
