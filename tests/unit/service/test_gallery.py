@@ -1,4 +1,6 @@
+from collections.abc import Callable
 from dataclasses import replace
+from typing import NoReturn
 
 import numpy as np
 import pytest
@@ -110,6 +112,27 @@ def test_a_collection_that_this_process_has_searched_is_answered_from_its_copy(
     assert seen.search(PROBE, SearchTerms()).stale_s is None
 
 
+def test_a_search_asks_a_database_that_is_away_once(
+    opened: Opened, new_database: NewDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = new_database()
+    gallery = opened(database=database).collections.gallery("default")
+    gallery.search(PROBE, SearchTerms())
+    asked: list[str] = []
+
+    def asking(name: str) -> Callable[[], NoReturn]:
+        def ask() -> NoReturn:
+            asked.append(name)
+            raise DatabaseUnavailable
+
+        return ask
+
+    for name in ("gallery_model", "newest_change"):
+        monkeypatch.setattr(database, name, asking(name))
+    assert gallery.search(PROBE, SearchTerms()).stale_s is not None
+    assert asked == ["gallery_model"]
+
+
 def test_a_tolerance_that_fits_the_gallery_fits_the_faces_that_are_compared(opened: Opened) -> None:
     gallery = opened().collections.gallery("default")
     for at in range(6):
@@ -141,18 +164,18 @@ def test_a_person_whose_face_moved_on_meanwhile_is_looked_up_once_more(
     database = new_database()
     gallery = opened(database=database).collections.gallery("default")
     face = enrolled(gallery, PHOTOS.person, "Ada")
-    other = gallery.people.add("Bo")
+    other = enrolled(gallery, PHOTOS.person_again, "Bo").person_id
     stored = database.get_faces
     moved: list[int] = []
 
     def after_it_moved(ids: list[int]) -> dict[int, StoredFace]:
         if not moved:
-            moved.extend(gallery.people.assign([face.id], other.id))
+            moved.extend(gallery.people.assign([face.id], other))
         return stored(ids)
 
     monkeypatch.setattr(database, "get_faces", after_it_moved)
-    (match,) = gallery.search(PROBE, SearchTerms(by_person=True)).faces[0].matches
-    assert (match.person_id, match.person_name) == (other.id, "Bo")
+    (match,) = gallery.search(PROBE, SearchTerms(10, by_person=True)).faces[0].matches
+    assert (match.person_id, match.person_name, match.faces_within) == (other, "Bo", 2)
 
 
 def test_a_stored_face_that_goes_while_it_is_searched_with_is_told(
