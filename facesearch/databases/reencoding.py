@@ -144,15 +144,10 @@ class SQLReencodingStore(ReencodingStore):
             .where(face.c.collection_number == collection)
             .order_by(face.c.id)
         )
-        if ids is not None:
-            for part in parts(known_ids(ids)):
-                if rows := self._all(query.where(face.c.id.in_(part))):
-                    yield _pairs_of(rows)
-            return
-        last = 0
-        while rows := self._all(query.where(face.c.id > last).limit(PAIRS_A_BATCH)):
-            yield _pairs_of(rows)
-            last = rows[-1][0]
+        some = self._ids(collection) if ids is None else parts(known_ids(ids))
+        for part in some:
+            if rows := self._all(query.where(face.c.id.in_(part))):
+                yield _pairs_of(rows)
 
     def switch(self, collection: int, *, drop_missing: bool = False) -> list[int]:
         """Put the next model's vectors in the place of the collection's, all of them in one transaction.
@@ -189,6 +184,13 @@ class SQLReencodingStore(ReencodingStore):
         while rows := self._database.select(NEXT_VECTORS, ["face_id"], mine, limit=PAIRS_A_BATCH):
             for part in parts([row["face_id"] for row in rows]):
                 self._database.delete(NEXT_VECTORS, {"face_id": part})
+
+    def _ids(self, collection: int) -> Iterator[list[int]]:
+        """Yield the ids of a collection's faces, rising, some at a time."""
+        last, mine = 0, {"collection_number": collection}
+        while rows := self._database.select(FACES, ["id"], {"id >": last, **mine}, "id", PAIRS_A_BATCH):
+            yield [row["id"] for row in rows]
+            last = rows[-1]["id"]
 
     def _drop_missing(self, collection: int) -> list[int]:
         faces, dropped = self._database.of_collection(collection), []

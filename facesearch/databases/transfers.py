@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC
+from itertools import islice
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import select
 
 from facesearch.databases.faces import SQLImageDatabase
 from facesearch.databases.names import person_name
@@ -62,26 +62,11 @@ class SQLTransferStore(TransferStore):
             yield _stacked(some)
 
     def crops(self, collection: int) -> Iterator[tuple[int, Crop]]:
-        database = self._database
-        database.of_collection(collection).be_there()
-        face = database._table(FACES, ["id", "collection_number"])
-        crop = database._table(CROPS, ["face_id", "data"])
-        query = (
-            select(crop.c.face_id, crop.c.media_type, crop.c.data)
-            .join_from(face, crop, face.c.id == crop.c.face_id)
-            .where(face.c.collection_number == collection)
-            .order_by(face.c.id)
-            .limit(CROPS_A_BATCH)
-        )
-        last = 0
-        while True:
-            with database._connection(writes=False) as connection:
-                rows = connection.execute(query.where(face.c.id > last)).all()
-            for row in rows:
-                yield row.face_id, Crop(row.media_type, bytes(row.data))
-            if len(rows) < CROPS_A_BATCH:
-                return
-            last = rows[-1].face_id
+        ids = (row["id"] for row in self._rows(FACES, ["id"], "id", collection))
+        while some := list(islice(ids, CROPS_A_BATCH)):
+            columns = ["face_id", "media_type", "data"]
+            for row in self._database.select(CROPS, columns, {"face_id": some}, "face_id"):
+                yield row["face_id"], Crop(row["media_type"], bytes(row["data"]))
 
     def add_people(self, collection: int, people: Sequence[CopiedPerson]) -> list[int]:
         """Make people like those elsewhere, without faces, in one transaction; return their new ids in order.
