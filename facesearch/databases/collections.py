@@ -8,6 +8,7 @@ from sqlalchemy import func, select
 
 from facesearch.databases.faces import SQLImageDatabase
 from facesearch.databases.names import collection_name
+from facesearch.databases.pages import page_of, rows_to_ask
 from facesearch.databases.people import SQLPersonStore
 from facesearch.databases.tables import (
     CHANGES,
@@ -24,7 +25,6 @@ from facesearch.errors import CollectionNotFound, Conflict, InvalidParameter, Mo
 from facesearch.interfaces import CollectionStore, ImageDatabase, PersonStore
 from facesearch.records import DEFAULT_NUMBER, Collection, Page
 
-MAX_PAGE = 10_000
 ROWS_A_BATCH = 1_000
 
 _COLUMNS = ["number", "name", "model_id", "next_model_id", "created_at"]
@@ -77,13 +77,11 @@ class SQLCollectionStore(CollectionStore):
         Raises:
             InvalidParameter: the limit is not from 1 to 10,000.
         """
-        if not 1 <= limit <= MAX_PAGE:
-            raise InvalidParameter(f"A page has 1 to {MAX_PAGE} entries.")
+        asked = rows_to_ask(limit)
         self._database.ready()
         there = {"deleted_at": None, "number >": after or 0}
-        rows = self._database.select(COLLECTIONS, _COLUMNS, there, "number", limit + 1)
-        items = self._counted(rows[:limit])
-        return Page(tuple(items), items[-1].number if len(rows) > limit else None)
+        rows = self._database.select(COLLECTIONS, _COLUMNS, there, "number", asked)
+        return page_of(self._counted(rows[:limit]), [row["number"] for row in rows], limit)
 
     def numbers(self) -> dict[int, str | None]:
         self._database.ready()

@@ -12,6 +12,7 @@ from sqlalchemy import bindparam, delete, func, select
 
 from facesearch.databases.history import Entry
 from facesearch.databases.metadata_values import metadata_rows
+from facesearch.databases.pages import page_of, rows_to_ask
 from facesearch.databases.persons import FacePersons, Whose
 from facesearch.databases.rows import (
     FACE_COLUMNS,
@@ -130,18 +131,17 @@ class SQLImageDatabase(FacePersons, ImageDatabase):
         return {row["id"]: face_of(row) for row in rows}
 
     def faces(self, query: FaceQuery, limit: int, after: int | None = None) -> Page[StoredFace]:
-        if limit < 1:
-            raise InvalidParameter("A page has at least one entry.")
+        asked = rows_to_ask(limit)
         self.be_there()
         selection = self._selected(query)
-        statement = selection.statement.order_by(selection.face_id).limit(limit + 1)
+        statement = selection.statement.order_by(selection.face_id).limit(asked)
         if after is not None:
             statement = statement.where(selection.face_id > max(-1, min(after, MAX_ID)))
         with self._connection(writes=False) as connection:
             ids = list(connection.execute(statement).scalars())
         stored = self.get_faces(ids[:limit])
-        there = tuple(stored[face_id] for face_id in ids[:limit] if face_id in stored)
-        return Page(there, ids[limit - 1] if len(ids) > limit else None)
+        # One that was removed in between is left out.
+        return page_of([stored[face_id] for face_id in ids[:limit] if face_id in stored], ids, limit)
 
     def face_ids(self, query: FaceQuery, changed_after: int = 0) -> NDArray[np.int64]:
         check_query(query)

@@ -8,6 +8,7 @@ from facesearch.databases.answers import COLLECTION, FACE, PERSON, SQLAnswers
 from facesearch.databases.faces import SQLImageDatabase
 from facesearch.databases.job_files import SQLJobFiles
 from facesearch.databases.job_rows import JOB_COLUMNS, file_of, is_job_id, job_of, row_of_job, told
+from facesearch.databases.pages import page_of, rows_to_ask
 from facesearch.databases.statements import is_unicode
 from facesearch.databases.tables import (
     COLLECTIONS,
@@ -47,7 +48,6 @@ from facesearch.records import (
 
 JOBS_A_BATCH = 100
 ABANDONED_S = 120.0
-MAX_PAGE = 10_000
 UNFINISHED = [QUEUED, RUNNING]
 OVER = [DONE, FAILED, CANCELLED]
 
@@ -110,9 +110,9 @@ class SQLJobStore(JobStore):
         if collection is not None:
             where["collection_number"] = collection
         rows = self._database.select(
-            JOBS, JOB_COLUMNS, where, order_by="number", limit=_checked(limit) + 1, descending=True
+            JOBS, JOB_COLUMNS, where, order_by="number", limit=rows_to_ask(limit), descending=True
         )
-        return _page([job_of(row) for row in rows], [row["number"] for row in rows], limit)
+        return page_of([job_of(row) for row in rows], [row["number"] for row in rows], limit)
 
     def queued(self, place: str) -> int:
         self._database.ready()
@@ -206,8 +206,8 @@ class SQLJobStore(JobStore):
     def files(
         self, job_id: str, limit: int, after: int | None = None, status: str | None = None
     ) -> Page[FileReport]:
-        rows = self._files.page(self._number(job_id), _checked(limit) + 1, after, status)
-        return _page([file_of(row) for row in rows], [row["position"] for row in rows], limit)
+        rows = self._files.page(self._number(job_id), rows_to_ask(limit), after, status)
+        return page_of([file_of(row) for row in rows], [row["position"] for row in rows], limit)
 
     def first_answer(self, key: str) -> FirstAnswer | None:
         return self._answers.get(key)
@@ -323,14 +323,3 @@ class SQLJobStore(JobStore):
         """Delete a job that is over, and its reports before it; whether it was there."""
         self._files.forget_job(number)
         return self._database.delete(JOBS, {"number": number}) > 0
-
-
-def _checked(limit: int) -> int:
-    if not 1 <= limit <= MAX_PAGE:
-        raise InvalidParameter(f"A page has 1 to {MAX_PAGE} entries.")
-    return limit
-
-
-def _page(items: list[Any], marks: list[int], limit: int) -> Page[Any]:
-    """A page of at most `limit` items; `marks` are what each would be followed by."""
-    return Page(tuple(items[:limit]), marks[limit - 1] if len(items) > limit else None)

@@ -9,6 +9,7 @@ from sqlalchemy import func, select
 
 from facesearch.databases.faces import MAX_FACES_A_CALL, SQLImageDatabase
 from facesearch.databases.names import person_name
+from facesearch.databases.pages import page_of, rows_to_ask
 from facesearch.databases.persons import NOBODY, Whose
 from facesearch.databases.statements import MAX_ID, is_unicode, known_ids, parts
 from facesearch.databases.tables import FACES, PERSONS
@@ -16,7 +17,6 @@ from facesearch.errors import FaceNotFound, InvalidParameter, NameTaken, PersonN
 from facesearch.interfaces import PersonStore
 from facesearch.records import Page, Person
 
-MAX_PAGE = 10_000
 MAX_MERGED = 1_000
 
 _COLUMNS = ["number", "name", "kept", "cover_face", "created_at"]
@@ -55,13 +55,11 @@ class SQLPersonStore(PersonStore):
         Raises:
             InvalidParameter: the limit is not from 1 to 10,000.
         """
-        if not 1 <= limit <= MAX_PAGE:
-            raise InvalidParameter(f"A page has 1 to {MAX_PAGE} entries.")
+        asked = rows_to_ask(limit)
         self._database.be_there()
         above = {**self._mine, "number >": max(0, min(after or 0, MAX_ID))}
-        rows = self._database.select(PERSONS, _COLUMNS, above, "number", limit + 1)
-        items = self._told(rows[:limit])
-        return Page(tuple(items), items[-1].id if len(rows) > limit else None)
+        rows = self._database.select(PERSONS, _COLUMNS, above, "number", asked)
+        return page_of(self._told(rows[:limit]), [row["number"] for row in rows], limit)
 
     def rename(self, person_id: int, name: str) -> Person:
         person_name(name)
