@@ -366,6 +366,20 @@ class TestGraph:
         index.catch_up(history)
         confirm(index, history)
 
+    def test_a_graph_whose_last_faces_have_all_gone_is_used(
+        self, tmp_path: Path, history: FaceHistory, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        history.add(draw(1200, 6))
+        self.make(tmp_path).catch_up(history)
+        history.remove(range(1201, 1501))
+        with caplog.at_level(logging.WARNING):
+            index = self.make(tmp_path)
+            index.catch_up(history)
+        assert caplog.text == ""
+        assert index._tender.view is not None
+        assert index._tender.view.graph.about.nodes == 1500
+        confirm(index, history)
+
     def test_a_graph_of_another_format_goes_with_the_first_removal(
         self, tmp_path: Path, history: FaceHistory
     ) -> None:

@@ -54,3 +54,11 @@ def test_masks_are_few_and_go_with_their_filters(snapshot: Snapshot) -> None:
     gc.collect()
     snapshot.wanted(FaceFilter(persons=frozenset({1})))
     assert len(snapshot.masks) == 1
+
+
+def test_a_mask_is_not_taken_for_that_of_an_array_that_lies_where_another_was(snapshot: Snapshot) -> None:
+    gone, other = (FaceFilter(face_ids=np.array([first], np.int64)) for first in (1, 2))
+    snapshot.wanted(gone)
+    ((_, held),) = snapshot.masks._kept.items()
+    snapshot.masks._kept[(id(other.face_ids), None)] = held
+    assert np.flatnonzero(snapshot.wanted(other)).tolist() == [1]

@@ -1,7 +1,12 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from facesearch.search.people import PersonTopK
+from facesearch.search.layout import FACE
+from facesearch.search.matrix import SharedMatrix
+from facesearch.search.people import PersonRows, PersonTopK
+from tests.contracts.face_index import draw
 
 
 def pushed(heap: PersonTopK, *faces: tuple[float, int, int]) -> list[tuple[float, int, int]]:
@@ -49,3 +54,20 @@ def test_parts_are_joined(parts: int) -> None:
         joined.merge(heap.sorted())
     joined.merge([])
     assert joined.sorted() == whole.sorted()
+
+
+def test_rows_of_a_person_are_those_of_the_snapshot_that_is_asked_for(tmp_path: Path) -> None:
+    matrices = [SharedMatrix(tmp_path / name, "m", 16, block_rows=64) for name in ("one", "two")]
+    snapshots = []
+    for at, matrix in enumerate(matrices):
+        matrix.reset("a database")
+        for first in (1, 101):
+            numbers = np.arange(first, first + 100)
+            matrix.append(matrix.make_records(numbers, numbers, FACE, draw(100, 1), numbers % (5 + at)))
+            snapshots.append(matrix.snapshot())
+    rows, wanted = PersonRows(), np.array([3, 77, 1])
+    for snapshot, people in zip([*snapshots, *snapshots[::-1]], (5, 5, 6, 6, 6, 6, 5, 5), strict=True):
+        places, owners = rows.of(snapshot, wanted)
+        numbers = np.arange(1, snapshot.count + 1)
+        for at, person in enumerate(wanted):
+            assert sorted(places[owners == at]) == np.flatnonzero(numbers % people == person).tolist()
