@@ -56,7 +56,11 @@ def test_parts_are_joined(parts: int) -> None:
     assert joined.sorted() == whole.sorted()
 
 
-def test_rows_of_a_person_are_those_of_the_snapshot_that_is_asked_for(tmp_path: Path) -> None:
+@pytest.mark.parametrize("spare", [0, 150, 1000])
+def test_rows_of_a_person_are_those_of_the_snapshot_that_is_asked_for(
+    tmp_path: Path, spare: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("facesearch.search.people._SPARE_ROWS", spare)
     matrices = [SharedMatrix(tmp_path / name, "m", 16, block_rows=64) for name in ("one", "two")]
     snapshots = []
     for at, matrix in enumerate(matrices):
