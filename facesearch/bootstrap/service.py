@@ -71,6 +71,8 @@ def build_api(settings: Settings, *, read_only: bool = False) -> AGTAPI:
 
 def face_index(settings: Settings, encoder: ImageEncoder, pool: WorkerPool) -> FaceIndex:
     """This host's copy of the default collection, of an encoder's model; it makes those of the others."""
+    if settings.search.index == "hnsw":
+        encoder.ping()  # ONNX Runtime 1.31 crashes where usearch 2.26 was loaded before it
     kind = HNSWIndex if settings.search.index == "hnsw" else ExactIndex
     return kind(
         settings.data_dir / INDEX,
