@@ -7,6 +7,7 @@ from facesearch.databases.tables import COLLECTION_WIDTH, NAME_WIDTH
 from facesearch.errors import InvalidParameter
 from facesearch.records import ALL_COLLECTIONS
 
+_TURNS = frozenset(["LRE", "RLE", "PDF", "LRO", "RLO", "LRI", "RLI", "FSI", "PDI"])
 _MEANT_OTHERWISE = frozenset([ALL_COLLECTIONS, ".", ".."])
 
 
@@ -14,8 +15,8 @@ def is_collection_name(name: str) -> bool:
     """Whether a collection may have this name.
 
     1 to 255 characters of any script, in Unicode's composed form (NFC), so that two spellings that look the
-    same are one name; no control characters, no slash, no blank at either end, and not `*`, `.` or `..`,
-    which mean something else in keys and addresses.
+    same are one name; no control characters, none that turn text, no slash, no blank at either end, and not
+    `*`, `.` or `..`, which mean something else in keys and addresses.
     """
     return (
         1 <= len(name) <= COLLECTION_WIDTH
@@ -24,8 +25,13 @@ def is_collection_name(name: str) -> bool:
         and "/" not in name
         and name == name.strip()
         and unicodedata.is_normalized("NFC", name)
-        and not any(unicodedata.category(character) == "Cc" for character in name)
+        and not any(unicodedata.category(one) == "Cc" or _turns_text(one) for one in name)
     )
+
+
+def _turns_text(character: str) -> bool:
+    """Whether it turns the order of what follows it, so that a name would be shown as another (UAX 9)."""
+    return unicodedata.bidirectional(character) in _TURNS
 
 
 def collection_name(name: str) -> str:
@@ -37,7 +43,8 @@ def collection_name(name: str) -> str:
     if not is_collection_name(name):
         raise InvalidParameter(
             f"A collection's name has 1 to {COLLECTION_WIDTH} characters in Unicode's composed form, no"
-            " control character, no slash, no blank at either end, and is none of *, . and .. by itself."
+            " control character, none that turns text, no slash, no blank at either end, and is none of"
+            " *, . and .. by itself."
         )
     return name
 

@@ -1,5 +1,7 @@
 """The collections of the service."""
 
+import unicodedata
+
 from facesearch.errors import ModelMismatch, ModelNotFound
 from facesearch.interfaces import Collections
 from facesearch.records import Collection, Once, Page
@@ -20,6 +22,7 @@ class StoredCollections(Collections):
         if (first := answers.find(once)) is not None:
             return self._store.counted(first["collection"])
         dimension = None if model_id is None else self._dimension(model_id)
+        name = unicodedata.normalize("NFC", name)
         return answers.write(
             once,
             lambda: self._store.add(name, model_id, dimension),

@@ -21,7 +21,7 @@ from facesearch.service.encode import with_crops
 from facesearch.service.enrol import FACES, LARGEST, Fingerprint, Naming, new_faces
 from facesearch.service.first_answers import FirstAnswers
 from facesearch.service.galleries import FoundCollection, Galleries
-from facesearch.service.names import base_name, person_and_version
+from facesearch.service.names import base_name, given_name, person_and_version
 from facesearch.timings import stage
 
 
@@ -101,7 +101,7 @@ def _check(terms: EnrolmentTerms) -> None:
 def _naming(file_name: str, terms: EnrolmentTerms) -> Naming:
     name, version = person_and_version(base_name(file_name))
     if terms.person_name is not None or terms.person_id is not None:
-        name = terms.person_name or ""
+        name = given_name(terms.person_name or "")
     return Naming(name, version, terms.external_id, terms.metadata, terms.person_id)
 
 

@@ -1,5 +1,6 @@
 """The people of one collection, by its name."""
 
+import unicodedata
 from collections.abc import Callable, Sequence
 
 from facesearch.interfaces import People, PersonStore
@@ -7,6 +8,7 @@ from facesearch.records import Once, Page, Person
 from facesearch.service.erasure import Erasure
 from facesearch.service.first_answers import FirstAnswers
 from facesearch.service.galleries import Galleries
+from facesearch.service.names import given_name
 
 
 class StoredPeople(People):
@@ -20,7 +22,8 @@ class StoredPeople(People):
 
     def add(self, name: str, once: Once | None = None) -> Person:
         """See People."""
-        return self._written(once, lambda people: people.add(name))
+        given = given_name(name)
+        return self._written(once, lambda people: people.add(given))
 
     def page(self, limit: int, after: int | None = None) -> Page[Person]:
         """See People."""
@@ -28,7 +31,7 @@ class StoredPeople(People):
 
     def named(self, name: str) -> Person | None:
         """See People."""
-        return self._store().named(name)
+        return self._store().named(unicodedata.normalize("NFC", name))
 
     def get(self, person_id: int) -> Person:
         """See People."""
@@ -36,7 +39,7 @@ class StoredPeople(People):
 
     def rename(self, person_id: int, name: str) -> Person:
         """See People."""
-        return self._store().rename(person_id, name)
+        return self._store().rename(person_id, given_name(name))
 
     def set_cover(self, person_id: int, face_id: int | None) -> Person:
         """See People."""

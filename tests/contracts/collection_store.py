@@ -35,6 +35,8 @@ WRONG_NAMES = [
     "..",
     "line\nbreak",
     "nul\x00",
+    "a\u202eb",
+    "\u2067a",
     "Zoe\u0308",
     "\ud800",
 ]

@@ -44,6 +44,13 @@ class CollectionsContract(GalleryParts):
             collections.add(name)
         assert len(collections.page(10).items) == 1
 
+    def test_a_name_is_one_collection_s_in_whichever_form_it_is_written(
+        self, collections: Collections
+    ) -> None:
+        assert collections.add("Zoe\u0308").name == "Zo\u00eb"
+        with pytest.raises(NameTaken):
+            collections.add("Zo\u00eb")
+
     def test_a_collection_may_be_made_for_a_model_that_the_service_has(
         self, collections: Collections, models: Models
     ) -> None:

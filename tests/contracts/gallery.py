@@ -58,6 +58,15 @@ class GalleryContract(GalleryParts):
             gallery.add_faces(photo, EnrolmentTerms(person_id=10**9))
         assert [one.id for one in gallery.faces(EVERY_FACE, 10).items] == [nobodys.id, face.id]
 
+    def test_the_person_s_name_is_stored_as_it_is_shown(self, gallery: Gallery, photos: Photos) -> None:
+        zoe = gallery.people.add("Zo\u00eb")
+        face = enrolled(gallery, photos.person, "Zoe\u0308")
+        assert (face.person_id, face.person_name) == (zoe.id, "Zo\u00eb")
+        for name in (" Bo", "Bo ", " ", "B\no", "B\x00o", "\u202eoB"):
+            with pytest.raises(InvalidParameter):
+                enrolled(gallery, photos.person_again, name)
+        assert [one.name for one in gallery.people.page(10).items] == ["Zo\u00eb"]
+
     def test_a_repeated_request_stores_its_faces_once(self, gallery: Gallery, photos: Photos) -> None:
         photo, terms, once = PhotoFile("a.png", photos.person), EnrolmentTerms("Ada"), Once("key", "print")
         first = gallery.add_faces(photo, terms, once)

@@ -31,12 +31,34 @@ class PeopleContract(GalleryParts):
 
     def test_a_name_that_cannot_be_one_is_refused(self, gallery: Gallery) -> None:
         ada = gallery.people.add("Ada")
-        for name in ("", "x" * 256):
+        for name in (
+            "",
+            "x" * 256,
+            " Bo",
+            "Bo ",
+            "\u00a0",
+            "B\no",
+            "B\x00o",
+            "\x1b[2J",
+            "\u202eoB",
+            "\ud83d",
+        ):
             with pytest.raises(InvalidParameter):
                 gallery.people.add(name)
             with pytest.raises(InvalidParameter):
                 gallery.people.rename(ada.id, name)
         assert [one.name for one in gallery.people.page(10).items] == ["Ada"]
+
+    def test_a_name_is_one_person_s_in_whichever_form_it_is_written(self, gallery: Gallery) -> None:
+        zoe, bo = gallery.people.add("Zoe\u0308"), gallery.people.add("Bo")
+        assert zoe.name == "Zo\u00eb"
+        assert gallery.people.named("Zoe\u0308") == gallery.people.named("Zo\u00eb") == zoe
+        for call in (
+            lambda: gallery.people.add("Zo\u00eb"),
+            lambda: gallery.people.rename(bo.id, "Zoe\u0308"),
+        ):
+            with pytest.raises(NameTaken):
+                call()
 
     def test_a_repeated_request_makes_one_person(self, gallery: Gallery) -> None:
         first = gallery.people.add("Ada", ONCE)
