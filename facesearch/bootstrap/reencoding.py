@@ -9,7 +9,7 @@ from typing import Any
 
 from facesearch.bootstrap.direct import refuse_other_user
 from facesearch.bootstrap.exporting import model_encoders, note_deed
-from facesearch.bootstrap.service import MODELS, face_index, worker_pool
+from facesearch.bootstrap.service import IMPORTS, MODELS, face_index, worker_pool
 from facesearch.config import Settings
 from facesearch.databases import (
     open_collection_store,
@@ -22,10 +22,13 @@ from facesearch.images import AGTImage
 from facesearch.records import Job
 from facesearch.service import EncodePhotos
 from facesearch.service.archive import PhotoArchive
+from facesearch.service.erasure_notes import ERASURES, ErasureNotes
 from facesearch.service.folder import PhotoFolder
 from facesearch.service.photo_source import PhotoSource
 from facesearch.service.reencode_run import ReencodingParts
 from facesearch.service.reencoding import Reencoding
+from facesearch.service.waiting_photos import WaitingPhotos
+from facesearch.service.waiting_room import WaitingRoom
 from facesearch.web import answers
 
 
@@ -122,15 +125,17 @@ def _reencoding(settings: Settings, deed: tuple[str, str] | None = None) -> Iter
             (settings.encoder, settings.data_dir / MODELS),
             build_other=encoder_of_model,
         )
+        jobs, imports = open_job_store(database), settings.data_dir / IMPORTS
         parts = ReencodingParts(
             database,
             collections,
             open_reencoding_store(database),
-            open_job_store(database),
+            jobs,
             pool,
             encode_photos,
             settings.intake.lease_s,
         )
-        yield Reencoding(parts, encoders, forget_copies)
+        waiting = WaitingPhotos(jobs, WaitingRoom(imports), settings.limits)
+        yield Reencoding(parts, encoders, waiting, ErasureNotes(imports / ERASURES), forget_copies)
         if deed is not None:
             note_deed(settings, database, deed[0], collections.get(deed[1]).number)

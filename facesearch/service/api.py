@@ -47,7 +47,7 @@ from facesearch.service.encode import EncodePhotos
 from facesearch.service.encoders import Encoders, MakeEncoder, no_others
 from facesearch.service.enrolment import PhotoEnrolment, added_face
 from facesearch.service.erasure import Erasure
-from facesearch.service.erasure_notes import ErasureNotes
+from facesearch.service.erasure_notes import ERASURES, ErasureNotes
 from facesearch.service.filters import FaceFilters
 from facesearch.service.first_answers import FirstAnswers
 from facesearch.service.galleries import Galleries
@@ -120,7 +120,7 @@ class AGTAPI(API):
         answers = FirstAnswers(database, jobs)
         parts = Enrolment(self._galleries, answers, jobs, pool, encode_photos, quality)
         self._imports = ImportJobs(parts, imports_folder, limits, intake, lambda: erasure.finish())
-        notes = ErasureNotes(imports_folder / "erasures")
+        notes = ErasureNotes(imports_folder / ERASURES)
         erasure = Erasure(self._galleries, self._imports, jobs, keys, notes)
         self._collections = StoredCollections(
             GalleryParts(

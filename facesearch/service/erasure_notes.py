@@ -10,6 +10,8 @@ from pathlib import Path
 from facesearch.service.host_lock import private_file
 from facesearch.service.waiting_room import disk_errors
 
+ERASURES = "erasures"  # their folder, in that of the archives
+
 
 class ErasureNotes:
     """A folder with a file for each. Lives as long as its process; any thread of any process may call it.

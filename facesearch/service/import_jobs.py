@@ -39,6 +39,7 @@ from facesearch.service.job_runner import JobRunner
 from facesearch.service.leases import kept_lease
 from facesearch.service.names import base_name
 from facesearch.service.photo_source import PhotoSource
+from facesearch.service.waiting_photos import WaitingPhotos
 from facesearch.service.waiting_room import WaitingRoom
 
 _LONGEST_LOOK_S = 0.5
@@ -68,6 +69,7 @@ class ImportJobs(Imports):
         self._parts = parts
         self._jobs = parts.jobs
         self._room = WaitingRoom(folder)
+        self._waiting = WaitingPhotos(parts.jobs, self._room, limits)
         self._limits = limits
         self._intake = intake
         self._answers = parts.answers
@@ -182,24 +184,8 @@ class ImportJobs(Imports):
         return job
 
     def erase_photos(self, collection: int, photos: Mapping[bytes, int | None]) -> None:
-        """Overwrite photos in the archives that wait on this host, or are being worked on, for a collection.
-
-        What was found in them and is not stored yet will not be.
-
-        Args:
-            photos: SHA-256 digests, each with the number of bytes where it is known.
-
-        Raises:
-            Unavailable, StorageFull: an archive cannot be written.
-        """
-        for job_id in self._jobs.unfinished(collection) if photos else ():
-            file = self._room.open_to_erase(job_id)
-            if file is None:
-                continue
-            with file, PhotoArchive(file, self._limits) as archive:
-                if positions := archive.positions_of(photos):
-                    self._room.note_erased(job_id, positions)
-                    archive.erase(positions)
+        """See WaitingPhotos.erase."""
+        self._waiting.erase(collection, photos)
 
     def forget(self, job_ids: Iterable[str]) -> None:
         """Delete the archives of jobs that are gone, and stop working on them."""

@@ -18,14 +18,17 @@ from facesearch.records import (
     ReencodingProgress,
 )
 from facesearch.service.encoders import Encoders
+from facesearch.service.erasure_notes import ErasureNotes
 from facesearch.service.import_writer import Stopped
 from facesearch.service.leases import kept_lease
 from facesearch.service.names import base_name
 from facesearch.service.photo_source import PhotoSource
 from facesearch.service.reencode_run import ReencodingParts, ReencodingRun
 from facesearch.service.switch_preview import SwitchPreview, preview_of
+from facesearch.service.waiting_photos import WaitingPhotos
 
 _CROPS = "kept crops"
+_FACES_A_LOOK = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +52,23 @@ class Reencoding:
 
     Args:
         encoders: of every model that can be made here.
+        waiting: the photos of this host's archives.
+        notes: where erasures that have begun are noted.
         forget_copies: deletes this host's copies of collections and models that there are no more.
     """
 
     def __init__(
-        self, parts: ReencodingParts, encoders: Encoders, forget_copies: Callable[[], None] = lambda: None
+        self,
+        parts: ReencodingParts,
+        encoders: Encoders,
+        waiting: WaitingPhotos,
+        notes: ErasureNotes,
+        forget_copies: Callable[[], None] = lambda: None,
     ) -> None:
         self._parts = parts
         self._encoders = encoders
+        self._waiting = waiting
+        self._notes = notes
         self._forget_copies = forget_copies
 
     def run(
@@ -139,30 +151,60 @@ class Reencoding:
     def switch(self, name: str, *, drop_missing: bool = False) -> Switched:
         """Let a collection be one of its next model, at once; see ReencodingStore.switch.
 
-        What job reports tell of faces that are dropped is forgotten in the same transaction. This host's copy
-        of the old vectors is deleted; other hosts delete theirs when they notice.
+        Faces that are dropped are erased as by a request: from archives that wait on this host, in the same
+        transaction from job reports, and from the database's files. This host's copy of the old vectors is
+        deleted; other hosts delete theirs when they notice.
 
         Raises:
             CollectionNotFound
             Conflict: there are no next vectors, or faces lack one and are not to be dropped.
             ModelMismatch: this service cannot make vectors of the model any more.
+            Unavailable, StorageFull: an archive cannot be written; nothing was switched.
         """
         parts = self._parts
         number = parts.collections.get(name).number
-        following = self._encoders.of(self._begun(name, number).next_model_id)
-        with parts.database.transaction():
-            dropped = parts.store.switch(number, drop_missing=drop_missing)
-            if dropped:
-                parts.jobs.forget_faces(dropped)
+        progress = self._begun(name, number)
+        following = self._encoders.of(progress.next_model_id)
+        dropped: list[int] | None = None
         wiped = True
-        if dropped:
-            try:
-                parts.database.wipe()
-            except DatabaseUnavailable:
-                wiped = False
+        try:
+            # Without any vector the switch is refused, before a photo is lost for it.
+            if drop_missing and progress.reencoded:
+                # What stays noted is taken to its end by a service, at its start or at work.
+                with self._notes.begun():
+                    while dropped is None:
+                        dropped = self._switch_and_drop(number)
+                    if dropped:
+                        parts.database.wipe()
+            else:
+                dropped = parts.store.switch(number)
+        except DatabaseUnavailable:
+            if dropped is None:
+                raise
+            wiped = False
         self._forget_copies()
         faces = parts.store.progress(number).faces
         return Switched(following.model_id, faces, len(dropped), wiped)
+
+    def _switch_and_drop(self, number: int) -> list[int] | None:
+        """Return which faces were dropped; None where others came to lack a vector meanwhile."""
+        parts = self._parts
+        faces = parts.collections.faces(number)
+        missing = self._missing(number)
+        self._waiting.erase(number, faces.photos_of_faces(missing))
+        with faces.alone():
+            if not set(missing).issuperset(self._missing(number)):
+                return None
+            dropped = parts.store.switch(number, drop_missing=True)
+            parts.jobs.forget_faces(dropped)
+        return dropped
+
+    def _missing(self, number: int) -> list[int]:
+        """The ids of all faces without a vector of the next model."""
+        found: list[int] = []
+        while some := self._parts.store.missing(number, _FACES_A_LOOK, found[-1] if found else 0):
+            found += [face.id for face in some]
+        return found
 
     def abandon(self, name: str) -> None:
         """Remove a collection's next vectors, and cancel the job that makes them.

@@ -1,7 +1,7 @@
 import hashlib
 import io
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,14 +33,19 @@ from facesearch.records import (
     Box,
     Crop,
     Face,
+    ImportOptions,
     Job,
+    NewJob,
     ReencodingProgress,
 )
 from facesearch.service import EncodePhotos, reencode_run
 from facesearch.service.archive import PhotoArchive
 from facesearch.service.encoders import Encoders
+from facesearch.service.erasure_notes import ERASURES, ErasureNotes
 from facesearch.service.reencode_run import ReencodingParts
 from facesearch.service.reencoding import Reencoding, Switched
+from facesearch.service.waiting_photos import WaitingPhotos
+from facesearch.service.waiting_room import WaitingRoom
 from tests.contracts.new_faces import all_changes, new_face
 from tests.unit.service.parts import (
     BLACK,
@@ -87,8 +92,22 @@ def forgotten() -> list[int]:
 
 
 @pytest.fixture
-def work(parts: ReencodingParts, forgotten: list[int]) -> Reencoding:
-    return Reencoding(parts, Encoders(FakeKinds()), lambda: forgotten.append(1))
+def folder(tmp_path: Path) -> Path:
+    """Where archives wait."""
+    return tmp_path / "imports"
+
+
+def reencoding(
+    parts: ReencodingParts, folder: Path, forget_copies: Callable[[], None] = lambda: None
+) -> Reencoding:
+    waiting = WaitingPhotos(parts.jobs, WaitingRoom(folder), LimitSettings())
+    notes = ErasureNotes(folder / ERASURES)
+    return Reencoding(parts, Encoders(FakeKinds()), waiting, notes, forget_copies)
+
+
+@pytest.fixture
+def work(parts: ReencodingParts, folder: Path, forgotten: list[int]) -> Reencoding:
+    return reencoding(parts, folder, lambda: forgotten.append(1))
 
 
 def vector(colour: Colour) -> Any:
@@ -214,12 +233,14 @@ def test_what_cannot_be_read_costs_the_others_nothing(
     assert next_vectors(parts) == {green: negative(GREEN)}
 
 
-def test_a_group_that_is_lost_is_done_one_by_one(database: SwitchedDatabase, parts: ReencodingParts) -> None:
+def test_a_group_that_is_lost_is_done_one_by_one(
+    database: SwitchedDatabase, parts: ReencodingParts, folder: Path
+) -> None:
     ids = add(database, RED, GREEN, LIGHTER_RED)
     deadly = database.crop(ids[1])
     assert deadly is not None
     pool = LosingPool(lambda items: any(one.file.data == deadly.data for one in items))
-    work = Reencoding(replace(parts, pool=pool), Encoders(FakeKinds()))
+    work = reencoding(replace(parts, pool=pool), folder)
     job = work.run("default", NEGATIVES)
     assert [one[:2] for one in statuses(parts, job)] == [
         ("inserted", ids[0]),
@@ -243,7 +264,7 @@ def test_the_same_command_goes_on_with_what_is_missing(
 
 
 def test_a_job_that_a_dead_process_left_is_gone_on_with(
-    database: SwitchedDatabase, parts: ReencodingParts, monkeypatch: pytest.MonkeyPatch
+    database: SwitchedDatabase, parts: ReencodingParts, monkeypatch: pytest.MonkeyPatch, folder: Path
 ) -> None:
     ids = add(database, RED, GREEN, LIGHTER_RED, (1, 2, 3))
     monkeypatch.setattr(reencode_run, "_REPORTS_A_TRANSACTION", 1)
@@ -256,10 +277,10 @@ def test_a_job_that_a_dead_process_left_is_gone_on_with(
         return False
 
     with pytest.raises(SystemExit):
-        Reencoding(replace(dead, pool=LosingPool(die)), Encoders(FakeKinds())).run("default", NEGATIVES)
+        reencoding(replace(dead, pool=LosingPool(die)), folder).run("default", NEGATIVES)
     [left] = parts.jobs.jobs(10).items
     assert (left.state, left.done, left.total) == ("running", 2, 4)
-    job = Reencoding(parts, Encoders(FakeKinds())).run("default", NEGATIVES)
+    job = reencoding(parts, folder).run("default", NEGATIVES)
     assert (job.id, job.state, job.done, job.total) == (left.id, DONE, 4, 4)
     assert statuses(parts, job) == [("inserted", i, None) for i in ids]
 
@@ -329,14 +350,14 @@ def test_an_interruption_keeps_what_was_made(
 
 
 def test_a_pool_that_does_not_come_back_fails_the_job(
-    database: SwitchedDatabase, parts: ReencodingParts, monkeypatch: pytest.MonkeyPatch
+    database: SwitchedDatabase, parts: ReencodingParts, monkeypatch: pytest.MonkeyPatch, folder: Path
 ) -> None:
     monkeypatch.setattr(reencode_run, "_POOL_PAUSE_S", 0.001)
     add(database, RED)
     pool = LosingPool()
     pool.close()
     with pytest.raises(Unavailable):
-        Reencoding(replace(parts, pool=pool), Encoders(FakeKinds())).run("default", NEGATIVES)
+        reencoding(replace(parts, pool=pool), folder).run("default", NEGATIVES)
     assert parts.jobs.jobs(1).items[0].state == FAILED
 
 
@@ -360,7 +381,7 @@ def test_a_commit_whose_answer_is_lost_is_not_written_twice(
 
 
 def test_a_face_that_is_removed_meanwhile_leaves_nothing(
-    database: SwitchedDatabase, parts: ReencodingParts
+    database: SwitchedDatabase, parts: ReencodingParts, folder: Path
 ) -> None:
     red, green = add(database, RED, GREEN)
     removed: list[list[int]] = []
@@ -369,7 +390,7 @@ def test_a_face_that_is_removed_meanwhile_leaves_nothing(
         removed.append(database.delete_faces([red]))
         return False
 
-    work = Reencoding(replace(parts, pool=LosingPool(remove)), Encoders(FakeKinds()))
+    work = reencoding(replace(parts, pool=LosingPool(remove)), folder)
     job = work.run("default", NEGATIVES)
     [first, second] = parts.jobs.files(job.id, 10).items
     assert (first.path, first.status, first.id, first.faces) == ("", "skipped", None, ())
@@ -416,7 +437,93 @@ def test_faces_that_are_dropped_leave_no_report(
     assert [one.path for one in parts.jobs.files(job.id, 10).items].count("") == 1
 
 
-def test_a_preview_tells_what_would_change(database: SwitchedDatabase, parts: ReencodingParts) -> None:
+def waiting(parts: ReencodingParts, folder: Path, **photos: bytes) -> str:
+    """An archive that waits for the default collection; its job's id."""
+    room, file = WaitingRoom(folder), io.BytesIO()
+    with zipfile.ZipFile(file, "w") as written:
+        for name, data in photos.items():
+            written.writestr(f"{name}.png", data)
+    parts.jobs.add(NewJob("waits", room.place(), "a.zip", ImportOptions(), len(photos), 1))
+    room.take(file, "waits")
+    return "waits"
+
+
+def test_photos_of_faces_that_are_dropped_are_gone_from_archives_that_wait(
+    database: SwitchedDatabase, parts: ReencodingParts, work: Reencoding, folder: Path
+) -> None:
+    add(database, RED), add(database, GREEN, crops=False)
+    red, green = photo((RED, SIZE)), photo((GREEN, SIZE))
+    archive = folder / f"{waiting(parts, folder, red=red, green=green)}.zip"
+    work.run("default", NEGATIVES)
+    assert red in archive.read_bytes()
+    assert green in archive.read_bytes()
+    work.switch("default", drop_missing=True)
+    assert red in archive.read_bytes()
+    assert green not in archive.read_bytes()
+    assert WaitingRoom(folder).erased("waits") == {1}
+
+
+def test_a_switch_that_is_refused_erases_no_photo(
+    database: SwitchedDatabase, parts: ReencodingParts, work: Reencoding, folder: Path
+) -> None:
+    add(database, GREEN, crops=False)
+    green = photo((GREEN, SIZE))
+    archive = folder / f"{waiting(parts, folder, green=green)}.zip"
+    parts.store.begin(1, NEGATIVES, 3)
+    with pytest.raises(Conflict, match="No face"):
+        work.switch("default", drop_missing=True)
+    assert green in archive.read_bytes()
+
+
+def test_faces_that_lose_their_chance_while_photos_are_erased_have_theirs_erased_too(
+    database: SwitchedDatabase, parts: ReencodingParts, folder: Path
+) -> None:
+    add(database, RED)
+    green = photo((GREEN, SIZE))
+    archive = folder / f"{waiting(parts, folder, green=green)}.zip"
+    reencoding(parts, folder).run("default", NEGATIVES)
+    add(database, LIGHTER_RED, crops=False)
+
+    class Slow(WaitingPhotos):
+        calls = 0
+
+        def erase(self, collection: int, photos: Mapping[bytes, int | None]) -> None:
+            super().erase(collection, photos)
+            self.calls += 1
+            if self.calls == 1:
+                add(database, GREEN, crops=False)
+
+    slow = Slow(parts.jobs, WaitingRoom(folder), LimitSettings())
+    work = Reencoding(parts, Encoders(FakeKinds()), slow, ErasureNotes(folder / ERASURES))
+    assert work.switch("default", drop_missing=True).dropped == 2
+    assert green not in archive.read_bytes()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_switch_whose_wipe_fails_is_noted_for_a_service_to_end(
+    database: SwitchedDatabase,
+    work: Reencoding,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    fails: bool,
+) -> None:
+    add(database, RED), add(database, GREEN, crops=False)
+    work.run("default", NEGATIVES)
+
+    def wipe(_: SQLImageDatabase) -> None:
+        assert list((folder / ERASURES).iterdir())
+        if fails:
+            raise DatabaseUnavailable
+
+    monkeypatch.setattr(type(database), "wipe", wipe)
+    assert work.switch("default", drop_missing=True) == Switched(NEGATIVES, 1, 1, wiped=not fails)
+    with ErasureNotes(folder / ERASURES).broken_off() as is_broken_off:
+        assert is_broken_off is fails
+
+
+def test_a_preview_tells_what_would_change(
+    database: SwitchedDatabase, parts: ReencodingParts, folder: Path
+) -> None:
     near = [(100, 0, 0), (110, 0, 0), (0, 100, 0), (0, 110, 0), (0, 0, 250)]
     ids = []
     for colour, name in zip(near, ["Ada", "Ada", "Bo", "Cy", "Dee"], strict=True):
@@ -424,7 +531,7 @@ def test_a_preview_tells_what_would_change(database: SwitchedDatabase, parts: Re
     parts.store.begin(1, NEGATIVES, 3)
     moved = {ids[0]: 0.0, ids[1]: 0.05, ids[2]: 0.5, ids[3]: 0.9, ids[4]: 0.54}
     parts.store.put(1, NEGATIVES, {i: np.array([x, 0, 0], np.float32) for i, x in moved.items()})
-    preview = Reencoding(parts, Encoders(FakeKinds())).preview("default", 100, 10)
+    preview = reencoding(parts, folder).preview("default", 100, 10)
     assert (preview.model_id, preview.next_model_id, preview.faces, preview.probes) == (
         COLOURS,
         NEGATIVES,
@@ -449,7 +556,9 @@ def test_a_preview_tells_what_would_change(database: SwitchedDatabase, parts: Re
     assert following.similarity is None
 
 
-def test_a_preview_is_that_of_a_plain_search(database: SwitchedDatabase, parts: ReencodingParts) -> None:
+def test_a_preview_is_that_of_a_plain_search(
+    database: SwitchedDatabase, parts: ReencodingParts, folder: Path
+) -> None:
     random = np.random.default_rng(3)
     colours = random.random((300, 3)).astype(np.float32)
     others = random.random((300, 3)).astype(np.float32)
@@ -458,7 +567,7 @@ def test_a_preview_is_that_of_a_plain_search(database: SwitchedDatabase, parts: 
     ids = database.add_faces(faces, COLOURS)
     parts.store.begin(1, NEGATIVES, 3)
     parts.store.put(1, NEGATIVES, dict(zip(ids, others, strict=True)))
-    work = Reencoding(parts, Encoders(FakeKinds()))
+    work = reencoding(parts, folder)
     preview = work.preview("default", 300, 300)
 
     def nearest(rows: Any, tolerance: float) -> list[int]:
