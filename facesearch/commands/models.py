@@ -24,7 +24,7 @@ accept_licence = click.option(
 )
 
 
-@click.group()
+@click.group(short_help="Recognition networks and detectors.")
 def models() -> None:
     """Recognition networks and detectors: list, add, check and choose them.
 

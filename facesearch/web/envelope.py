@@ -239,6 +239,10 @@ def _reasons(error: RequestValidationError) -> list[tuple[str, str]]:
                 reasons.append((where, f"{where} is missing"))
             case {"type": "value_error", "input": str()} if "UploadFile" in problem["msg"]:
                 reasons.append((where, f"{where} must be a file"))
+            case {"type": "model_attributes_type" | "model_type", "loc": ("body",)}:
+                reasons.append(("request", "the body must be a JSON object, sent as application/json"))
+            case {"type": "value_error"}:
+                reasons.append((where, f"{where}: {problem['msg'].removeprefix('Value error, ')}"))
             case _:
                 reasons.append((where, f"{where}: {problem['msg']}"))
     return reasons

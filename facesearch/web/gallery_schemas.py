@@ -13,11 +13,17 @@ from facesearch.web.schemas import BoxAnswer, Place
 
 def _whole(text: str) -> str:
     # JSON can spell half a character, which no database takes.
-    text.encode("utf-8")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise ValueError("half a character cannot be stored") from None
     return text
 
 
 Text = Annotated[str, Field(strict=True), AfterValidator(_whole)]
+_PERSON_NAME = (
+    "1 to 255 characters of any script: no control character, none that turns text, no blank at either end."
+)
 MetadataAnswer = dict[str, str | int | float | bool]
 
 
@@ -130,7 +136,7 @@ class NewPerson(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"name": "Ada Lovelace"}]})
 
-    name: Text
+    name: Text = Field(description=_PERSON_NAME)
 
 
 class PersonChange(BaseModel):
@@ -140,7 +146,7 @@ class PersonChange(BaseModel):
         extra="forbid", json_schema_extra={"examples": [{"name": "Ada King", "cover_face": 7}]}
     )
 
-    name: Text = ""
+    name: Text = Field("", description=_PERSON_NAME)
     cover_face: Id | None = Field(None, description="One of the person's faces; null: the first.")
 
 
@@ -180,8 +186,11 @@ class NewCollection(BaseModel):
         extra="forbid", json_schema_extra={"examples": [{"name": "visitors", "model": None}]}
     )
 
-    name: Text
-    model: Text | None = None
+    name: Text = Field(
+        description="1 to 255 characters of any script: no control character, none that turns text, no /, no "
+        "blank at either end, and not *, . or .. alone."
+    )
+    model: Text | None = Field(None, description="An installed model's id; null: that of the first face.")
 
 
 class DeletedCollection(BaseModel):

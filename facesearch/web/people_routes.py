@@ -110,18 +110,21 @@ async def person(request: Request, person_id: PersonId, collection: Collection) 
 async def change_person(
     request: Request, person_id: PersonId, body: PersonChange, collection: Collection
 ) -> JSONResponse:
-    """First the name, then the cover face. Whose name another has can be merged with the other."""
+    """Both or none. Whose name another has can be merged with the other."""
     given = body.model_fields_set
     if not given:
         raise InvalidParameter("One of name and cover_face must be given.")
     touched(request, *person_labels(person_id))
 
     def work(api: API) -> Any:
-        known = api.collections.gallery(collection).people
-        changed = known.rename(person_id, body.name) if "name" in given else None
-        if "cover_face" in given:
-            changed = known.set_cover(person_id, body.cover_face)
-        return changed
+        gallery = api.collections.gallery(collection)
+        known = gallery.people
+        if "name" not in given:
+            return known.set_cover(person_id, body.cover_face)
+        if body.cover_face is not None and gallery.face(body.cover_face).person_id != known.get(person_id).id:
+            raise FaceNotFound
+        changed = known.rename(person_id, body.name)
+        return known.set_cover(person_id, body.cover_face) if "cover_face" in given else changed
 
     return JSONResponse(answers.person(await in_thread(request, work)))
 

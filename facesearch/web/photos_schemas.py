@@ -156,7 +156,10 @@ class AlarmsAnswer(BaseModel):
 
 
 class FalseAlarms(BaseModel):
-    """Within the default tolerance: `now` in the gallery as it is, `by_size` in others."""
+    """Within the default tolerance: `now` in the default collection as it is, `by_size` in others.
+
+    `now` is null for a model that is not the default collection's, and for keys of other collections.
+    """
 
     warning: str
     now: AlarmsAnswer | None
@@ -164,7 +167,7 @@ class FalseAlarms(BaseModel):
 
 
 class ModelAnswer(BaseModel):
-    """A model; `in_use` by the gallery, null while the database is away; `configured` for an empty one."""
+    """A model; `in_use` by a collection, null while the database is away; `configured` for an empty one."""
 
     id: str
     name: str | None

@@ -53,12 +53,10 @@ class PeopleContract(GalleryParts):
         zoe, bo = gallery.people.add("Zoe\u0308"), gallery.people.add("Bo")
         assert zoe.name == "Zo\u00eb"
         assert gallery.people.named("Zoe\u0308") == gallery.people.named("Zo\u00eb") == zoe
-        for call in (
-            lambda: gallery.people.add("Zo\u00eb"),
-            lambda: gallery.people.rename(bo.id, "Zoe\u0308"),
-        ):
-            with pytest.raises(NameTaken):
-                call()
+        with pytest.raises(NameTaken):
+            gallery.people.add("Zo\u00eb")
+        with pytest.raises(NameTaken):
+            gallery.people.rename(bo.id, "Zoe\u0308")
 
     def test_a_repeated_request_makes_one_person(self, gallery: Gallery) -> None:
         first = gallery.people.add("Ada", ONCE)

@@ -10,6 +10,7 @@ from tests.web.fake_gallery import FakeGallery
 from tests.web.test_openapi import check
 
 PEOPLE = "/v1/people"
+FORM, JSON = "application/x-www-form-urlencoded", "application/json"
 NAMES = ["Zoë O'Neil", "Анна", "人", "🙂", "n" * 255, "人" * 255]
 UNKNOWN = ["99", "0", "-1", "1.5", "x", "٣", str(2**63 - 1), str(2**63), "9" * 5000]
 
@@ -60,6 +61,8 @@ def test_a_name_is_one_person_s(client: TestClient, gallery: FakeGallery) -> Non
         '{"name": "%s"}' % ("x" * 256),
         '{"name": "\\ud800"}',
         '{"name": "Ana", "faces": [1]}',
+        '{"name": " Ana"}',
+        '{"name": "A\\nna"}',
     ],
 )
 def test_a_name_that_cannot_be_one_is_400(client: TestClient, gallery: FakeGallery, body: str) -> None:
@@ -71,6 +74,21 @@ def test_a_name_that_cannot_be_one_is_400(client: TestClient, gallery: FakeGalle
     ):
         assert (answer.status_code, answer.json()["code"]) == (400, "invalid_parameter")
     assert list(gallery.people.known.values()) == [person]
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "reason"),
+    [
+        ('{"name": "Ana"}', FORM, "the body must be a JSON object, sent as application/json."),
+        ('["Ana"]', JSON, "the body must be a JSON object, sent as application/json."),
+        ('{"name": "\\ud800"}', JSON, "name: half a character cannot be stored."),
+    ],
+)
+def test_a_body_that_cannot_be_read_is_told_in_plain_words(
+    client: TestClient, body: str, kind: str, reason: str
+) -> None:
+    answer = client.post(PEOPLE, content=body, headers={"Content-Type": kind})
+    assert (answer.status_code, answer.json()["message"]) == (400, reason)
 
 
 def test_a_repeated_request_makes_one_person(client: TestClient, gallery: FakeGallery) -> None:
@@ -119,6 +137,9 @@ def test_a_cover_is_one_of_the_person_s_faces(client: TestClient, gallery: FakeG
     for wrong in (other.id, 99):
         answer = client.patch(f"{PEOPLE}/{face.person_id}", json={"cover_face": wrong})
         assert (answer.status_code, answer.json()["code"]) == (404, "face_not_found")
+        answer = client.patch(f"{PEOPLE}/{face.person_id}", json={"name": "Cy", "cover_face": wrong})
+        assert (answer.status_code, answer.json()["code"]) == (404, "face_not_found")
+    assert client.get(f"{PEOPLE}/{face.person_id}").json()["name"] == "Ana"
     for value in (0, "1", 1.0, True, 2**63):
         assert client.patch(f"{PEOPLE}/{face.person_id}", json={"cover_face": value}).status_code == 400
     assert client.patch(f"{PEOPLE}/{face.person_id}", json={}).status_code == 400

@@ -219,6 +219,17 @@ def test_a_key_that_may_read_is_enough_and_leaves_no_audit_entry(
     assert api.fake_access.deeds == []
 
 
+@pytest.mark.parametrize(("own", "is_told"), [("default", True), ("*", True), ("visitors", False)])
+def test_the_size_of_the_default_collection_is_not_for_keys_of_others(
+    client: TestClient, api: FakeAPI, own: str, is_told: bool
+) -> None:
+    api.fake_access.callers = {"key": Caller("fs_1", "", "read", own)}
+    headers = {"X-API-Key": "key"}
+    listed = client.get("/v1/models", headers=headers).json()["models"]
+    for told in (*listed, client.get("/v1/models/network-mirror", headers=headers).json()):
+        assert (told["false_alarms"]["now"] is not None) is is_told
+
+
 @pytest.mark.parametrize("route", ROUTES)
 def test_a_name_of_any_script_and_length_is_handed_on(client: TestClient, api: FakeAPI, route: str) -> None:
     name = "Zoë 王 " + "x" * 300 + ".jpg"
