@@ -9,7 +9,7 @@ from facesearch.databases import (
     open_job_store,
     open_key_store,
 )
-from facesearch.encoders import encoder_of_model, make_encoder
+from facesearch.encoders import encoder_of_model, load_onnxruntime, make_encoder
 from facesearch.images import AGTImage
 from facesearch.interfaces import FaceIndex, ImageEncoder, KeyStore, WorkerPool
 from facesearch.records import CropStyle
@@ -72,7 +72,7 @@ def build_api(settings: Settings, *, read_only: bool = False) -> AGTAPI:
 def face_index(settings: Settings, encoder: ImageEncoder, pool: WorkerPool) -> FaceIndex:
     """This host's copy of the default collection, of an encoder's model; it makes those of the others."""
     if settings.search.index == "hnsw":
-        encoder.ping()  # ONNX Runtime 1.31 crashes where usearch 2.26 was loaded before it
+        load_onnxruntime()  # 1.31 crashes where usearch 2.26 was loaded before it
     kind = HNSWIndex if settings.search.index == "hnsw" else ExactIndex
     return kind(
         settings.data_dir / INDEX,

@@ -8,10 +8,11 @@ from facesearch.encoders.cards import ALL_KINDS
 from facesearch.encoders.kinds import KINDS
 from facesearch.encoders.model_store import ModelStore
 from facesearch.encoders.onnx_encoder import ONNXEncoder
+from facesearch.encoders.onnx_session import load_onnxruntime
 from facesearch.errors import ModelMismatch
 from facesearch.interfaces import ImageEncoder
 
-__all__ = ["KINDS", "AGTEncoder", "ONNXEncoder", "encoder_of_model", "make_encoder"]
+__all__ = ["KINDS", "AGTEncoder", "ONNXEncoder", "encoder_of_model", "load_onnxruntime", "make_encoder"]
 
 
 def make_encoder(settings: EncoderSettings, directory: Path) -> ImageEncoder:
