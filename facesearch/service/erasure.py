@@ -1,5 +1,6 @@
 """Faces, people and collections that are to be gone without a trace; see docs/erasure.md."""
 
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -9,6 +10,7 @@ from facesearch.records import DEFAULT_NUMBER, FaceQuery
 from facesearch.service.erasure_notes import ErasureNotes
 from facesearch.service.galleries import FoundCollection, Galleries
 from facesearch.service.import_jobs import ImportJobs
+from facesearch.service.keyring import FRESH_S
 
 MOST_FACES_A_CALL = 10_000
 
@@ -70,9 +72,13 @@ class Erasure:
             # Together: whoever makes a collection of this name later finds no key that is good for it.
             with self._default.transaction():
                 number = store.delete(collection)
-                self._keys.revoke_all(collection)
+                revoked = self._keys.revoke_all(collection)
+            revoked_at = time.monotonic()
             self._purge(number)
             _in_turn(self._galleries.keep_only_these, self._default.wipe)
+        if revoked:
+            # Until every process has noticed: whoever makes a collection of this name next may do so at once.
+            time.sleep(max(0.0, revoked_at + FRESH_S - time.monotonic()))
 
     def finish(self) -> None:
         """Come to the end of what was broken off, or erased on another host; costs little where nothing was.

@@ -1,15 +1,18 @@
 import io
 import threading
 import zipfile
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from facesearch.databases import open_key_store
-from facesearch.errors import CollectionNotFound, Conflict, DatabaseUnavailable, PersonNotFound
+from facesearch.errors import CollectionNotFound, Conflict, DatabaseUnavailable, KeyRefused, PersonNotFound
 from facesearch.records import EVERY_FACE, EnrolmentTerms, ImportOptions, NewKey, Once, PhotoFile
 from facesearch.service import AGTAPI
 from facesearch.service.galleries import Galleries
+from facesearch.service.key_text import digest_of, new_key_text, prefix_of
+from facesearch.service.keyring import Keyring
 from tests.contracts.imports import LIMIT_S, files
 from tests.unit.service.conftest import NewDatabase, Opened
 from tests.unit.service.parts import GREEN, RED, SwitchedDatabase, photo
@@ -125,6 +128,23 @@ def test_a_collection_goes_with_its_jobs_archives_and_keys(
     assert [face.id for face in api.collections.gallery("default").faces(EVERY_FACE, 10).items] == [kept]
     with pytest.raises(Conflict):
         api.collections.delete("default")
+
+
+def test_a_key_of_a_collection_that_was_is_good_for_none_of_its_name_in_any_process(
+    opened: Opened, new_database: NewDatabase
+) -> None:
+    database = new_database()
+    keys = open_key_store(database)
+    api = opened(database=database)
+    api.collections.add("secret")
+    text = new_key_text()
+    keys.add(NewKey(prefix_of(text) or "", digest_of(text), "read", "secret"))
+    with closing(Keyring(keys, 900)) as another:
+        assert another.find(text) is not None
+        api.collections.delete("secret")
+        api.collections.add("secret")
+        with pytest.raises(KeyRefused):
+            another.find(text)
 
 
 def test_what_could_not_be_cleaned_is_told_and_cleaned_later(
