@@ -24,7 +24,7 @@ from facesearch.errors import (
 from facesearch.interfaces import API
 from facesearch.records import EnrolmentTerms, FaceEdit, Metadata, Wanted
 from facesearch.web import gallery_answers as answers
-from facesearch.web.callers import touched
+from facesearch.web.callers import caller_of, collection_of, touched
 from facesearch.web.cursors import cursor, number_of
 from facesearch.web.examples import anywhere, example, refused
 from facesearch.web.filters import Among
@@ -53,7 +53,8 @@ from facesearch.web.photos_routes import PHOTO_ERRORS, Photo, read
 from facesearch.web.work import in_thread
 
 _FACES = "faces"
-_FIELDS = ("person_name", "person_id", "external_id", "metadata", "faces", "duplicates")
+_COLLECTION = "collection"
+_FIELDS = (_COLLECTION, "person_name", "person_id", "external_id", "metadata", "faces", "duplicates")
 _AWAY = (CollectionNotFound, DatabaseUnavailable)
 _METADATA: TypeAdapter[dict[str, Any]] = TypeAdapter(MetadataBody)
 
@@ -105,6 +106,9 @@ async def add_faces(
     duplicates_field: Annotated[
         Again | None, Form(alias="duplicates", description="Counts where the query names none.")
     ] = None,
+    collection_field: Annotated[
+        str | None, Form(alias="collection", description="Counts where the query names none.")
+    ] = None,
     faces: Annotated[
         Which | None,
         Query(
@@ -123,6 +127,8 @@ async def add_faces(
 ) -> JSONResponse:
     """A photo that has several faces is refused with `faces=single`."""
     fields = await _fields(request)
+    if _COLLECTION in fields and _COLLECTION not in request.query_params:
+        collection = collection_of(caller_of(request), fields[_COLLECTION])
     if person_id is not None and "person_name" in fields:
         raise InvalidParameter("person_name and person_id are given; one of them counts.")
     which = faces or faces_field or "largest"

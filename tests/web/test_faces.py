@@ -7,6 +7,7 @@ from starlette.testclient import TestClient
 from facesearch.errors import FaceRefused, SeveralFaces
 from facesearch.records import (
     NO_BOX,
+    Caller,
     Condition,
     Crop,
     EnrolmentTerms,
@@ -99,6 +100,29 @@ def test_a_face_may_be_given_to_somebody_who_is_there(
     assert answer.json()["faces"][0]["person_name"] == "Ana"
     answer = client.post(FACES, files={"file": b"2"}, data={"person_id": "99"})
     assert (answer.status_code, answer.json()["code"]) == (404, "person_not_found")
+
+
+def test_the_collection_may_be_said_in_the_form_where_the_query_names_none(
+    client: TestClient, api: FakeAPI
+) -> None:
+    for name in ("visitors", "staff"):
+        api.fake_collections.add(name)
+    for query, form, meant in [("", "visitors", "visitors"), ("?collection=staff", "visitors", "staff")]:
+        assert client.post(FACES + query, files=PHOTO, data={"collection": form}).status_code == 200
+        assert api.calls[-1][:2] == ("add faces", meant)
+    for name in ("nowhere", "", "*"):
+        answer = client.post(FACES, files=PHOTO, data={"collection": name})
+        assert (answer.status_code, answer.json()["code"]) == (404, "collection_not_found")
+
+
+def test_a_key_stores_nothing_in_the_collection_of_another_by_its_form(
+    client: TestClient, api: FakeAPI
+) -> None:
+    api.fake_access.callers = {"own": Caller("own00001", "", "write", "visitors")}
+    for name in ("default", "nowhere"):
+        answer = client.post(FACES, files=PHOTO, data={"collection": name}, headers={"X-API-Key": "own"})
+        assert (answer.status_code, answer.json()["code"]) == (403, "collection_not_allowed")
+    assert api.calls == []
 
 
 def test_which_faces_and_what_of_duplicates_may_be_said_in_the_query_or_the_form(
