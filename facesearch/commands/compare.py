@@ -59,7 +59,7 @@ def compare(
             name = collection or DEFAULT_COLLECTION
             found = compare_photos(load_settings(), source, target, tolerance, largest, name)
     except FacesearchError as error:
-        raise click.ClickException(_with_path(error.message, photo1, photo2)) from None
+        raise type(error)(_with_path(error.message, photo1, photo2)) from None
     click.echo(json.dumps(found, indent=2) if as_json else "\n".join(_lines(photo1.name, photo2.name, found)))
 
 

@@ -154,9 +154,14 @@ async def events(request: Request, job_id: JobId) -> Response:
 
 
 def _page(api: API, collection: str | None, limit: int, before: int | None) -> Page[Job]:
-    """The jobs of one collection, or of all; old jobs are forgotten, so that all can be looked through."""
+    """The jobs of one collection, or of all; old jobs are forgotten, so that all can be looked through.
+
+    Raises:
+        CollectionNotFound: there is none of this name, and so no job of it.
+    """
     if collection is None:
         return api.imports.jobs(limit, before)
+    is_first = before is None
     found: list[Job] = []
     while True:
         page = api.imports.jobs(_JOBS_AT_ONCE, before)
@@ -164,5 +169,7 @@ def _page(api: API, collection: str | None, limit: int, before: int | None) -> P
         if len(found) > limit:
             return Page(tuple(found[:limit]), found[limit - 1].number)
         if page.next is None:
+            if is_first and not found:
+                api.collections.get(collection)
             return Page(tuple(found))
         before = page.next

@@ -113,6 +113,7 @@ class FakeAPI(API):
         self.is_open = False
         self.fake_collections = FakeCollections(self.calls, self._fail, self._found)
         self.fake_imports = FakeImports()
+        self.fake_imports.check_collection = self.fake_collections.get
         self.fake_health = FakeHealth()
         self.fake_access = FakeAccess()
 
@@ -169,6 +170,7 @@ class FakeAPI(API):
         collection: str = DEFAULT_COLLECTION,
     ) -> Comparison:
         self._called("compare", source, target, tolerance, wanted, *_other(collection))
+        self.fake_collections.get(collection)
         return Comparison("model", 0.6, self.found, FoundFaces(10, 20, ()), self.pairs)
 
     def models(self) -> tuple[ModelInfo, ...]:

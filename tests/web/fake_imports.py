@@ -43,6 +43,7 @@ class FakeImports(Imports):
         self.started: list[tuple[bytes, str, ImportOptions, Once | None]] = []
         self.errors: list[FacesearchError] = []
         self.ends_as = DONE
+        self.check_collection: Callable[[str], object] = lambda name: None
         self.failure: tuple[str, str] | None = None
         self.asked = threading.Event()
         self.asked_for: list[tuple[object, ...]] = []
@@ -71,6 +72,7 @@ class FakeImports(Imports):
         self, archive: BinaryIO, file_name: str, options: ImportOptions, once: Once | None = None
     ) -> Job:
         self._fail()
+        self.check_collection(options.collection)
         self.started.append((archive.read(), file_name, options, once))
         return self.add(file_name=file_name, options=options)
 

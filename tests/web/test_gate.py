@@ -198,6 +198,8 @@ def test_a_collection_that_is_not_allowed_is_refused_before_the_body_is_read(
 
 def test_the_old_routes_work_on_the_key_s_collection(client: TestClient, keyed: FakeAPI) -> None:
     keyed.fake_access.callers["other"] = Caller("other001", "", "admin", "other")
+    keyed.fake_collections.add("other")
+    keyed.calls.clear()
     headers = {"X-API-Key": "other"}
     for query in ("", "?collection=default"):  # which is none of their parameters
         assert client.post(f"/search_faces/{query}", files=PHOTO, headers=headers).status_code == 200

@@ -13,7 +13,7 @@ from facesearch.bootstrap.direct import Asked
 from facesearch.cli import main
 from facesearch.commands import remote_service
 from facesearch.commands.terminal import columns_of
-from facesearch.errors import DatabaseUnavailable, Invalid
+from facesearch.errors import CollectionNotFound, DatabaseUnavailable, Invalid
 from tests.server import free_port
 
 BOX = {"top": 5, "right": 60, "bottom": 65, "left": 10}
@@ -227,6 +227,15 @@ def test_a_service_that_is_none_is_an_error(run: Run, monkeypatch: pytest.Monkey
 def test_a_service_that_is_not_there_is_not_waited_for(run: Run) -> None:
     url = f"http://127.0.0.1:{free_port()}"
     assert f"The service at {url} cannot be reached" in run("search", "a.jpg", "--url", url, ends=1).stderr
+
+
+def test_what_may_be_compared_with_is_said(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise CollectionNotFound
+
+    monkeypatch.setattr(direct, "compare_photos", refuse)
+    said = run("compare", "a.jpg", "b.jpg", "--collection", "gone", ends=1).stderr
+    assert "`facesearch collections list` shows those that there are." in said
 
 
 def test_two_photos_are_compared(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
