@@ -5,11 +5,12 @@ import io
 import re
 import struct
 import tarfile
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import BinaryIO, NamedTuple, cast
+from typing import IO, BinaryIO, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +40,7 @@ _CROP_BYTES = 16 * 1024**2 - 1  # what a database takes
 _TAR_OVERHEAD = CROPS_A_MEMBER * 1024 + 2 * tarfile.RECORDSIZE
 _HEADER_BYTES = 4096
 _CHUNK_BYTES = 1024**2
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 _MEDIA_TYPES = {suffix: media_type for media_type, suffix in CROP_SUFFIXES.items()}
 _MAGIC = {
@@ -82,12 +84,17 @@ class CollectionFile:
 
     def __init__(self, file: BinaryIO, limits: LimitSettings) -> None:
         try:
-            self._sizes = {member.path: member.size for member in _members(file, limits)}
+            members = _members(file, limits)
+            self._sizes = {member.path: member.size for member in members}
+            if any(member.method not in _METHODS for member in members):
+                raise Invalid("The file is packed in a way that an export is not.")
             if self._sizes.get(MANIFEST, _MANIFEST_BYTES) >= _MANIFEST_BYTES:
                 raise Invalid("The file is no exported collection.")
             self._zip = zipfile.ZipFile(file)
+            if sorted(self._zip.namelist()) != sorted(member.path for member in members):
+                raise zipfile.BadZipFile
             self.manifest = Manifest.parse(self._zip.read(MANIFEST))
-        except _DAMAGED:
+        except (*_DAMAGED, UnicodeDecodeError):
             raise BrokenArchive("The file is damaged.") from None
         except OSError:
             raise Unavailable("The file cannot be read right now.") from None
@@ -215,11 +222,17 @@ class CollectionFile:
         if count != self.manifest.crops:
             raise Invalid(f"There are {count} crops, and the manifest says {self.manifest.crops}.")
 
+    def _opened(self, name: str) -> IO[bytes]:
+        try:
+            return self._zip.open(name)
+        except UnicodeDecodeError:  # its name, before it
+            raise zipfile.BadZipFile from None
+
     @contextmanager
     def _member(self, name: str) -> Iterator["_Checked"]:
         """Open a member; what a full reading came to is compared with the manifest."""
         try:
-            with self._zip.open(name) as opened:
+            with self._opened(name) as opened:
                 member = _Checked(cast(BinaryIO, opened), self.manifest.members[name].bytes)
                 yield member
                 member.finish()
@@ -273,7 +286,7 @@ def _check_header(file: BinaryIO, shape: tuple[int, int]) -> None:
         if np.lib.format.read_magic(file) != (1, 0):
             raise ValueError
         told, fortran, dtype = np.lib.format.read_array_header_1_0(file, max_header_size=_HEADER_BYTES)
-    except (ValueError, EOFError, TypeError, SyntaxError, MemoryError, RecursionError):
+    except (ValueError, EOFError, TypeError, SyntaxError, MemoryError, RecursionError, tokenize.TokenError):
         raise Invalid(f"{VECTORS} does not begin as an array of numbers.") from None
     if dtype.str != "<f4" or fortran or told != shape:
         raise Invalid(f"{VECTORS} is no array of {shape[0]} x {shape[1]} little-endian float32.")
@@ -295,7 +308,7 @@ def _crops_of(member: BinaryIO, name: str) -> Iterator[tuple[int, Crop]]:
                 if len(data) != info.size or not _MAGIC[crop.media_type].match(data):
                     raise Invalid(f"The crop of face {found[1]} is no picture of its kind.")
                 yield int(found[1]), crop
-    except (tarfile.TarError, ValueError):
+    except (tarfile.TarError, ValueError, RecursionError):
         raise Invalid(f"{name} is damaged.") from None
 
 

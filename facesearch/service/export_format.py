@@ -108,7 +108,7 @@ def person_of(line: bytes) -> CopiedPerson:
     if not isinstance(kept, bool):
         raise Invalid('"kept" is not true or false')
     name = _text(told, "name", _NAME)
-    if not name:
+    if not name.strip():
         raise Invalid('"name" is empty')
     cover = None if told.get("cover_face") is None else _whole(told, "cover_face", _IDS)
     created_at = None if told.get("created_at") is None else _moment(told, "created_at")

@@ -1,5 +1,8 @@
 import io
-from collections.abc import Iterator
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -86,6 +89,23 @@ def content(database: ImageDatabase, name: str) -> Any:
     )
 
 
+def headed(text: str) -> Change:
+    """Replace what numpy's file of the vectors says of itself."""
+    head = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text.encode()
+    return lambda members: members.update({"vectors.npy": head + members["vectors.npy"][128:]})
+
+
+def repacked(data: bytes, change: Callable[[zipfile.ZipInfo], None]) -> bytes:
+    """The file with its members packed anew, each as its changed description says."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as before, zipfile.ZipFile(file, "w") as after:
+        for name in before.namelist():
+            info = zipfile.ZipInfo(name)
+            change(info)
+            after.writestr(info, before.read(name))
+    return file.getvalue()
+
+
 def test_a_copy_is_the_collection_under_new_ids(database: SwitchedDatabase) -> None:
     ids = fill(database)
     data = exported(database)
@@ -151,6 +171,7 @@ def test_vectors_of_an_unknown_model_are_refused(database: SwitchedDatabase) -> 
         in_line("people.jsonl", 1, id=True),
         in_line("people.jsonl", 1, name="Zoë 王 😀"),
         in_line("people.jsonl", 1, name=""),
+        in_line("people.jsonl", 1, name=" \t"),
         in_line("people.jsonl", 1, name="x" * 256),
         in_line("people.jsonl", 1, name="\ud800"),
         in_line("people.jsonl", 1, kept=1),
@@ -195,6 +216,9 @@ def test_vectors_of_an_unknown_model_are_refused(database: SwitchedDatabase) -> 
         lambda members: members.update({"vectors.npy": members["vectors.npy"][:-1]}),
         lambda members: members.update({"vectors.npy": b"\x93NUMPY\x01\x00"}),
         lambda members: members.update({"vectors.npy": b""}),
+        headed("(" * 4_000),
+        headed("{" * 200),
+        headed("{'descr': '|O', 'fortran_order': False, 'shape': (23, 128)}"),
         lambda members: members.update({"extra": b""}),
         lambda members: members.update({"crops/00002.tar": b""}),
         lambda members: members.update({"crops/00000.tar": b"no tar"}),
@@ -220,6 +244,42 @@ def test_a_file_that_is_wrong_is_refused_before_anything_is_written(
     assert caught.value.message.endswith(".")
     assert [one.name for one in open_collection_store(database).collections(10).items] == ["default", "team"]
     assert database.newest_change() == before
+
+
+@pytest.mark.parametrize("packed", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_file_that_is_packed_otherwise_is_refused(database: SwitchedDatabase, packed: int) -> None:
+    fill(database)
+    with pytest.raises(Invalid, match="packed"):
+        restored(database, repacked(exported(database), lambda info: setattr(info, "compress_type", packed)))
+
+
+@pytest.mark.parametrize("member", ["manifest.json", "faces.jsonl"])
+def test_a_member_with_two_names_is_refused(database: SwitchedDatabase, member: str) -> None:
+    """Programs differ in which one counts."""
+
+    def rename(info: zipfile.ZipInfo) -> None:
+        if info.filename == member:
+            path = b"\x01" + zlib.crc32(b"other").to_bytes(4, "little") + member.encode()
+            info.filename, info.extra = "other", struct.pack("<2H", 0x7075, len(path)) + path
+
+    fill(database)
+    with pytest.raises(Invalid):
+        restored(database, repacked(exported(database), rename))
+
+
+@pytest.mark.parametrize("only_before_it", [False, True])
+def test_a_member_whose_name_is_no_text_is_refused(database: SwitchedDatabase, only_before_it: bool) -> None:
+    fill(database)
+    data = bytearray(repacked(exported(database), lambda info: None))
+    at = data.index(b"faces.jsonl")
+    data[at - 24 : at - 22] = (0x800).to_bytes(2, "little")  # the flags in its own head
+    data[at] = 0xFF
+    if not only_before_it:
+        at = data.index(b"faces.jsonl")
+        data[at - 38 : at - 36] = (0x800).to_bytes(2, "little")  # and in the directory
+        data[at] = 0xFF
+    with pytest.raises(Invalid):
+        restored(database, bytes(data))
 
 
 def test_a_changed_byte_is_noticed(database: SwitchedDatabase) -> None:
