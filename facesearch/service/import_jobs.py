@@ -12,7 +12,6 @@ from typing import BinaryIO
 from facesearch.config import IntakeSettings, LimitSettings
 from facesearch.errors import (
     DatabaseUnavailable,
-    FacesearchError,
     InvalidParameter,
     JobNotFound,
     LeaseLost,
@@ -22,8 +21,6 @@ from facesearch.errors import (
 from facesearch.interfaces import Imports
 from facesearch.records import (
     COMMANDS_PLACE,
-    DONE,
-    FAILED,
     FileReport,
     ImportOptions,
     Job,
@@ -34,9 +31,8 @@ from facesearch.records import (
 from facesearch.service.archive import PhotoArchive
 from facesearch.service.enrol import FACES
 from facesearch.service.import_run import Enrolment, ImportRun
-from facesearch.service.import_writer import Stopped
 from facesearch.service.job_runner import JobRunner
-from facesearch.service.leases import kept_lease
+from facesearch.service.leases import done_here
 from facesearch.service.names import base_name
 from facesearch.service.photo_source import PhotoSource
 from facesearch.service.waiting_photos import WaitingPhotos
@@ -207,37 +203,20 @@ class ImportJobs(Imports):
             FacesearchError: the job failed.
         """
         _check(options)
-        owner, stop = uuid.uuid4().hex, threading.Event()
+        owner, lease_s = uuid.uuid4().hex, self._intake.lease_s
         collection = self._parts.galleries.find(options.collection).number
         new = NewJob(
             uuid.uuid4().hex, COMMANDS_PLACE + owner, base_name(name), options, len(source), collection
         )
         self._jobs.add(new)
-        job = self._jobs.claim(new.place, owner, self._intake.lease_s, 1)
+        job = self._jobs.claim(new.place, owner, lease_s, 1)
         if job is None:
             raise LeaseLost
 
-        def tell() -> None:
-            with suppress(DatabaseUnavailable):
-                on_progress(self._jobs.get(new.id))
+        def work(stop: threading.Event, tell: Callable[[], None]) -> None:
+            ImportRun(self._parts, job, source, owner, stop, tell).run()
 
-        with kept_lease(self._jobs, job.id, owner, self._intake.lease_s, stop):
-            try:
-                ImportRun(self._parts, job, source, owner, stop, tell).run()
-                self._jobs.finish(job.id, owner, DONE)
-            except (KeyboardInterrupt, DatabaseUnavailable):
-                with suppress(FacesearchError):
-                    self._jobs.cancel(job.id)
-                raise
-            except Stopped:
-                raise LeaseLost from None
-            except LeaseLost:
-                raise
-            except FacesearchError as error:
-                with suppress(FacesearchError):
-                    self._jobs.finish(job.id, owner, FAILED, error)
-                raise
-        return self._jobs.get(job.id)
+        return done_here(self._jobs, job.id, owner, lease_s, work, on_progress)
 
     def _work(self, job: Job, owner: str, stop: threading.Event) -> None:
         with self._room.open(job.id) as file:

@@ -31,13 +31,13 @@ from facesearch.service.import_writer import (
     Stopped,
     duplicate,
 )
+from facesearch.service.lost_groups import encoded_alone
 from facesearch.service.names import base_name
 from facesearch.service.photo_source import Entry, PhotoSource, is_archive
 
 # What the network gains from batches it has gained at four; of large photos it gains nothing.
 _PHOTOS_A_TASK = 4
 _BYTES_A_TASK = 4 * 1024**2
-_POOL_TRIES, _POOL_PAUSE_S = 3, 5.0
 
 _UNUSED = "people.csv names this file, but it is not there."
 
@@ -174,28 +174,13 @@ class ImportRun:
         """Encode in groups, which share the network's batches; a group that is lost is done one by one."""
         for outcome in self._parts.pool.map(self._task, self._groups()):
             group = self._in_work.popleft()
-            if outcome.value is not None:
-                yield group, outcome.value
-            else:
-                yield group, [self._encoded_alone(photo, outcome, len(group)) for photo in group]
-
-    def _encoded_alone(
-        self, photo: _Photo, lost: Outcome[list[Outcome[EncodedPhoto]]], group: int
-    ) -> Outcome[EncodedPhoto]:
-        """Encode the photo of a group that was lost, unless it was lost by itself.
-
-        Raises:
-            Unavailable: the pool does not come back, which is no photo's fault.
-        """
-        outcome, tries = lost, 1
-        while outcome.value is None and (group > 1 or type(outcome.error) is Unavailable):
-            if type(outcome.error) is Unavailable:
-                if tries > _POOL_TRIES:
-                    raise outcome.error
-                self._patiently.pause(tries * _POOL_PAUSE_S)
-            (outcome,) = self._parts.pool.map(self._task, [[photo.file]])
-            group, tries = 1, tries + 1
-        return outcome.value[0] if outcome.value else Outcome(error=outcome.error)
+            encoded = outcome.value or [
+                encoded_alone(
+                    self._parts.pool, self._task, one.file, outcome, len(group), self._patiently.pause
+                )
+                for one in group
+            ]
+            yield group, encoded
 
     def _groups(self) -> Iterator[list[PhotoFile]]:
         for group in _grouped(self._photos()):

@@ -22,6 +22,7 @@ from facesearch.records import (
 from facesearch.service.encode import EncodePhotos
 from facesearch.service.import_writer import Patience, Stopped
 from facesearch.service.known_photos import EncodeKnownPhotos, KnownPhoto
+from facesearch.service.lost_groups import encoded_alone
 from facesearch.service.names import base_name
 from facesearch.service.photo_source import PhotoSource
 
@@ -29,7 +30,6 @@ _PHOTOS_A_TASK = 4
 _FACES_A_LOOK = 500
 _REPORTS_A_TRANSACTION = 64
 _WRITE_EVERY_S = 2.0
-_POOL_TRIES, _POOL_PAUSE_S = 3, 5.0
 
 _NO_CROP = "No crop of the face is kept."
 _NO_PHOTO = "The photo of the face was not among those given."
@@ -174,7 +174,12 @@ class ReencodingRun:
         outcomes = self.parts.pool.map(self._task, self._groups(work))
         for outcome in outcomes:
             group = self._in_work.popleft()
-            encoded = outcome.value or [self._encoded_alone(one, outcome, len(group)) for one in group]
+            encoded = outcome.value or [
+                encoded_alone(
+                    self.parts.pool, self._task, one.photo, outcome, len(group), self._patiently.pause
+                )
+                for one in group
+            ]
             for one, result in zip(group, encoded, strict=True):
                 self._take(one, result)
             if self.stop.is_set():
@@ -191,24 +196,6 @@ class ReencodingRun:
         if group:
             self._in_work.append(group)
             yield [each.photo for each in group]
-
-    def _encoded_alone(
-        self, one: _Work, lost: Outcome[list[Outcome[list[Embedding]]]], group: int
-    ) -> Outcome[list[Embedding]]:
-        """Encode a photo of a group that was lost, unless it was lost by itself.
-
-        Raises:
-            Unavailable: the pool does not come back, which is no photo's fault.
-        """
-        outcome, tries = lost, 1
-        while outcome.value is None and (group > 1 or type(outcome.error) is Unavailable):
-            if type(outcome.error) is Unavailable:
-                if tries > _POOL_TRIES:
-                    raise outcome.error
-                self._patiently.pause(tries * _POOL_PAUSE_S)
-            (outcome,) = self.parts.pool.map(self._task, [[one.photo]])
-            group, tries = 1, tries + 1
-        return outcome.value[0] if outcome.value else Outcome(error=outcome.error)
 
     def _take(self, work: _Work, outcome: Outcome[list[Embedding]]) -> None:
         if outcome.value is None:

@@ -6,11 +6,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from facesearch.errors import Conflict, DatabaseUnavailable, FacesearchError, JobOver, LeaseLost
+from facesearch.errors import Conflict, DatabaseUnavailable, FacesearchError, JobOver
 from facesearch.records import (
     COMMANDS_PLACE,
-    DONE,
-    FAILED,
     REENCODING,
     ImportOptions,
     Job,
@@ -19,8 +17,7 @@ from facesearch.records import (
 )
 from facesearch.service.encoders import Encoders
 from facesearch.service.erasure_notes import ErasureNotes
-from facesearch.service.import_writer import Stopped
-from facesearch.service.leases import kept_lease
+from facesearch.service.leases import done_here
 from facesearch.service.names import base_name
 from facesearch.service.photo_source import PhotoSource
 from facesearch.service.reencode_run import ReencodingParts, ReencodingRun
@@ -101,30 +98,13 @@ class Reencoding:
         encoder = self._encoders.of(model_id)
         number = parts.collections.get(name).number
         parts.store.begin(number, model_id, encoder.dimension)
-        owner, stop = uuid.uuid4().hex, threading.Event()
+        owner = uuid.uuid4().hex
         job = self._claimed(name, number, base_name(source), owner)
 
-        def tell() -> None:
-            with suppress(DatabaseUnavailable):
-                on_progress(parts.jobs.get(job.id))
+        def work(stop: threading.Event, tell: Callable[[], None]) -> None:
+            ReencodingRun(parts, job, model_id, photos, owner, stop, tell).run()
 
-        with kept_lease(parts.jobs, job.id, owner, parts.lease_s, stop):
-            try:
-                ReencodingRun(parts, job, model_id, photos, owner, stop, tell).run()
-                parts.jobs.finish(job.id, owner, DONE)
-            except (KeyboardInterrupt, DatabaseUnavailable):
-                with suppress(FacesearchError):
-                    parts.jobs.cancel(job.id)
-                raise
-            except Stopped:
-                raise LeaseLost from None
-            except LeaseLost:
-                raise
-            except FacesearchError as error:
-                with suppress(FacesearchError):
-                    parts.jobs.finish(job.id, owner, FAILED, error)
-                raise
-        return parts.jobs.get(job.id)
+        return done_here(parts.jobs, job.id, owner, parts.lease_s, work, on_progress)
 
     def progress(self, name: str) -> ReencodingProgress:
         """Tell how far a collection's next vectors are, or raise CollectionNotFound."""

@@ -21,7 +21,7 @@ from facesearch.errors import (
 )
 from facesearch.interfaces import ImageDatabase
 from facesearch.records import CANCELLED, DONE, FAILED, RUNNING, ImportOptions, Job, NewJob, Outcome
-from facesearch.service import AGTAPI, import_run, job_runner
+from facesearch.service import AGTAPI, job_runner, lost_groups
 from facesearch.service import api as api_module
 from facesearch.service.archive import PhotoArchive
 from facesearch.service.import_jobs import ImportJobs
@@ -151,7 +151,7 @@ def test_a_job_that_ends_its_processes_again_and_again_is_given_up(
 def test_a_pool_that_is_gone_puts_the_job_back_until_it_works(
     opened: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(import_run, "_POOL_PAUSE_S", 0.001)
+    monkeypatch.setattr(lost_groups, "_POOL_PAUSE_S", 0.001)
     api = opened(pool=ReturningPool(9))
     assert api.imports.wait(started(api).id, LIMIT_S).state == DONE
 

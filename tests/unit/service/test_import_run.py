@@ -14,7 +14,7 @@ from facesearch.databases import open_collection_store, open_job_store
 from facesearch.errors import CollectionNotFound, DatabaseUnavailable, LeaseLost, ModelMismatch, Unavailable
 from facesearch.interfaces import JobStore, WorkerPool
 from facesearch.records import DONE, CropStyle, FileReport, ImportOptions, Job, NewJob, Outcome, PhotoFile
-from facesearch.service import EncodePhotos, import_run, import_writer
+from facesearch.service import EncodePhotos, import_writer, lost_groups
 from facesearch.service.archive import PhotoArchive
 from facesearch.service.first_answers import FirstAnswers
 from facesearch.service.import_run import Enrolment, ImportRun
@@ -93,7 +93,7 @@ def bench(new_database: NewDatabase) -> Bench:
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(import_run, "_POOL_PAUSE_S", 0.001)
+    monkeypatch.setattr(lost_groups, "_POOL_PAUSE_S", 0.001)
     monkeypatch.setattr(import_writer, "_FIRST_PAUSE_S", 0.001)
     monkeypatch.setattr(import_writer, "_LONGEST_PAUSE_S", 0.002)
 

@@ -38,7 +38,7 @@ from facesearch.records import (
     NewJob,
     ReencodingProgress,
 )
-from facesearch.service import EncodePhotos, reencode_run
+from facesearch.service import EncodePhotos, lost_groups, reencode_run
 from facesearch.service.archive import PhotoArchive
 from facesearch.service.encoders import Encoders
 from facesearch.service.erasure_notes import ERASURES, ErasureNotes
@@ -352,7 +352,7 @@ def test_an_interruption_keeps_what_was_made(
 def test_a_pool_that_does_not_come_back_fails_the_job(
     database: SwitchedDatabase, parts: ReencodingParts, monkeypatch: pytest.MonkeyPatch, folder: Path
 ) -> None:
-    monkeypatch.setattr(reencode_run, "_POOL_PAUSE_S", 0.001)
+    monkeypatch.setattr(lost_groups, "_POOL_PAUSE_S", 0.001)
     add(database, RED)
     pool = LosingPool()
     pool.close()
