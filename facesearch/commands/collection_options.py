@@ -16,7 +16,6 @@ from facesearch.records import DEFAULT_COLLECTION
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-as_object = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 collection_option = click.option(
     "--collection",
     metavar="NAME",

@@ -5,12 +5,11 @@ from typing import Any
 
 import click
 
-from facesearch.commands.collection_options import as_object, collections_at
+from facesearch.commands.collection_options import collections_at
 from facesearch.commands.confirming import confirm, yes_option
 from facesearch.commands.import_report import printable
-from facesearch.commands.printing import counted, print_list
+from facesearch.commands.printing import as_object, counted, moment, print_fields, print_list
 from facesearch.commands.remote_options import service_options
-from facesearch.commands.terminal import paragraph
 from facesearch.commands.text_arguments import COLLECTION, NAME
 from facesearch.errors import NotFound
 
@@ -114,8 +113,6 @@ def _print(collection: dict[str, Any], as_json: bool) -> None:
         "people": f"{collection['people']:,}",
         "model": collection["model"] or "that of its first face",
         "next model": collection["next_model"],
-        "made": f"{collection['created_at'][:19].replace('T', ' ')} UTC",
+        "made": moment(collection["created_at"]),
     }
-    lines = [click.style(printable(collection["name"]), bold=True)]
-    lines += [paragraph(f"  {name}", text, _INDENT) for name, text in fields.items() if text]
-    click.echo("\n".join(lines))
+    print_fields(collection["name"], fields, _INDENT)

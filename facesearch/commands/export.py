@@ -8,7 +8,7 @@ import click
 
 from facesearch.commands.import_report import printable
 from facesearch.commands.member_bar import MemberBar
-from facesearch.commands.printing import counted
+from facesearch.commands.printing import as_object, counted
 from facesearch.commands.text_arguments import COLLECTION
 from facesearch.config import load_settings
 from facesearch.errors import Invalid
@@ -18,7 +18,7 @@ from facesearch.errors import Invalid
 @click.argument("collection", type=COLLECTION)
 @click.argument("file", metavar="FILE.zip", type=click.Path(path_type=Path))
 @click.option("--replace", is_flag=True, help="Replace the file where it is there already.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@as_object
 def export(collection: str, file: Path, replace: bool, as_json: bool) -> None:
     """Write the faces and people of COLLECTION into FILE.zip, as they are at one moment.
 

@@ -9,7 +9,6 @@ import click
 
 from facesearch.commands.collection_options import (
     all_option,
-    as_object,
     collection_at,
     limit_option,
     person_of,
@@ -17,8 +16,7 @@ from facesearch.commands.collection_options import (
 )
 from facesearch.commands.confirming import confirm, yes_option
 from facesearch.commands.import_report import printable
-from facesearch.commands.printing import counted, not_there, print_list
-from facesearch.commands.terminal import paragraph
+from facesearch.commands.printing import as_object, counted, moment, not_there, print_fields, print_list
 from facesearch.commands.text_arguments import ID, JSON_OBJECT, NAME
 from facesearch.errors import Invalid
 
@@ -241,11 +239,9 @@ def _print(face: dict[str, Any], as_json: bool) -> None:
         "taken": face["taken_at"],
         "box": box and f"from {box['left']}, {box['top']} to {box['right']}, {box['bottom']}",
         "model": face["model"],
-        "added": f"{face['added_at'][:19].replace('T', ' ')} UTC",
+        "added": moment(face["added_at"]),
     }
-    lines = [click.style(f"Face {face['id']}", bold=True)]
-    lines += [paragraph(f"  {name}", text, _INDENT) for name, text in fields.items() if text]
-    click.echo("\n".join(lines))
+    print_fields(f"Face {face['id']}", fields, _INDENT)
 
 
 def _value(value: Any) -> str:

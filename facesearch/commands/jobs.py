@@ -13,6 +13,7 @@ from urllib.parse import quote
 import click
 
 from facesearch.commands.import_report import ReportFile, described
+from facesearch.commands.printing import as_object, moment
 from facesearch.commands.remote_options import check_key, service_at, service_options
 from facesearch.commands.remote_service import RemoteService
 from facesearch.commands.terminal import paragraph, table
@@ -24,7 +25,6 @@ from facesearch.records import FileReport
 _INDENT = 14
 _COLOURS = {"done": "green", "failed": "red", "cancelled": "yellow"}
 
-as_object = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 job_argument = click.argument("job_id", metavar="ID")
 
 
@@ -181,9 +181,9 @@ def _told(job: dict[str, Any]) -> list[str]:
         "archive": job["file_name"] or "(no name)",
         "faces": f"{job['faces']} of each photo; duplicates: {job['duplicates']}",
         "files": f"{job['done']:,} of {counts['total']:,}: {what}",
-        "created": _moment(job["created_at"]),
-        "started": _moment(job["started_at"]),
-        "finished": _moment(job["finished_at"]),
+        "created": moment(job["created_at"]),
+        "started": moment(job["started_at"]),
+        "finished": moment(job["finished_at"]),
         "error": job["error"] and job["error"]["message"],
     }
     lines = [click.style(job["id"], bold=True), f"{'  state':<{_INDENT}}{state}"]
@@ -217,10 +217,6 @@ def _begun(files: Iterator[FileReport]) -> Iterator[FileReport]:
     """The same, the first of them read: a job that is not there shows before a file is written."""
     first = next(files, None)
     return files if first is None else chain([first], files)
-
-
-def _moment(text: str | None) -> str | None:
-    return text and f"{datetime.fromisoformat(text).astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _ago(text: str, now: datetime) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from facesearch.commands.printing import as_object
 from facesearch.commands.terminal import paragraph, table
 from facesearch.commands.text_arguments import COLLECTION
 from facesearch.config import load_settings
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 _SPAN = re.compile(r"([0-9]{1,6})([hdw])")
 _UNITS = {"h": "hours", "d": "days", "w": "weeks"}
 _KEY_IN_TEXT = re.compile(r"fs_([0-9a-z]{8})_.*")
-
-as_object = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.group()

@@ -7,7 +7,6 @@ import click
 
 from facesearch.commands.collection_options import (
     all_option,
-    as_object,
     collection_at,
     limit_option,
     person_of,
@@ -15,8 +14,7 @@ from facesearch.commands.collection_options import (
 )
 from facesearch.commands.confirming import confirm, yes_option
 from facesearch.commands.import_report import printable
-from facesearch.commands.printing import counted, not_there, print_list
-from facesearch.commands.terminal import paragraph
+from facesearch.commands.printing import as_object, counted, moment, not_there, print_fields, print_list
 from facesearch.commands.text_arguments import ID, NAME
 from facesearch.errors import InvalidParameter, NameTaken
 
@@ -218,13 +216,10 @@ def _print(person: dict[str, Any], as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(person, indent=2))
         return
-    made = person["created_at"]
     fields = {
-        "id": person["id"],
+        "id": str(person["id"]),
         "faces": f"{person['faces']:,}",
         "cover": None if person["cover_face"] is None else f"face {person['cover_face']}",
-        "made": made and f"{made[:19].replace('T', ' ')} UTC",
+        "made": moment(person["created_at"]),
     }
-    lines = [click.style(printable(person["name"]), bold=True)]
-    lines += [paragraph(f"  {name}", str(text), _INDENT) for name, text in fields.items() if text is not None]
-    click.echo("\n".join(lines))
+    print_fields(person["name"], fields, _INDENT)

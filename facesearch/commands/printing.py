@@ -1,15 +1,19 @@
-"""Printing lists that may be long: a part at a time, so that none is held whole."""
+"""Printing one thing, or a list that may be long: a part at a time, so that none is held whole."""
 
 import json
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
 import click
 
-from facesearch.commands.terminal import table
+from facesearch.commands.import_report import printable
+from facesearch.commands.terminal import paragraph, table
 
 _ROWS = 1000
+
+as_object = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 def print_list(
@@ -42,6 +46,18 @@ def print_list(
         click.echo(empty)
     elif count == most:
         click.echo(f"Listed the first {most:,}; --limit and --all list more.", err=True)
+
+
+def print_fields(title: str, fields: Mapping[str, str | None], indent: int) -> None:
+    """Print what is known of one thing; `indent` is where the texts begin."""
+    lines = [click.style(printable(title), bold=True)]
+    lines += [paragraph(f"  {name}", text, indent) for name, text in fields.items() if text]
+    click.echo("\n".join(lines))
+
+
+def moment(text: str | None) -> str | None:
+    """Say a time, which comes as ISO 8601, to the second and in UTC."""
+    return text and f"{datetime.fromisoformat(text).astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def counted(number: int, noun: str, plural: str | None = None) -> str:

@@ -10,7 +10,7 @@ import click
 from facesearch.commands.confirming import confirm, yes_option
 from facesearch.commands.import_bar import ImportBar
 from facesearch.commands.import_report import described, printable
-from facesearch.commands.printing import counted
+from facesearch.commands.printing import as_object, counted
 from facesearch.commands.terminal import table
 from facesearch.commands.text_arguments import COLLECTION
 from facesearch.config import load_settings
@@ -26,7 +26,6 @@ _CHANGES = {
     "lost": "have none any more",
 }
 
-as_object = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 collection_argument = click.argument("collection", type=COLLECTION)
 
 
@@ -40,7 +39,7 @@ def reencode() -> None:
 
 @reencode.command(short_help="Make another model's vectors, or go on with that.")
 @collection_argument
-@click.option("--model", required=True, metavar="ID", help="The model's id, as `models list` shows it.")
+@click.option("--model", required=True, metavar="ID", help="The new vectors' model: an installed one and their kind, as sface-mirror.")
 @click.option(
     "--photos",
     metavar="FOLDER|ZIP",

@@ -148,7 +148,7 @@ def _matches(matches: list[dict[str, Any]]) -> list[str]:
         return ["nobody known"]
     columns: list[tuple[str, Callable[[dict[str, Any]], str]]] = [
         ("person", lambda match: match["person_name"] or "?"),
-        ("id", lambda match: str(match["id"])),
+        ("face", lambda match: str(match["id"])),
         ("distance", lambda match: f"{match['distance']:.4f}"),
         ("similarity", lambda match: "" if match["similarity"] is None else f"{match['similarity']:.1f}"),
         ("faces", lambda match: f"{match['faces_within']:,}" if match.get("faces_within") else ""),
