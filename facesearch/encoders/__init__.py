@@ -41,8 +41,11 @@ def encoder_of_model(model_id: str, settings: EncoderSettings, directory: Path) 
     """
     store = ModelStore(directory)
     cards = {"dlib": store.card("dlib"), **store.installed()}
+    made: list[str] = []
     for card in cards.values():
         for kind in ALL_KINDS if card.task == "recognition" else ():
             if card.model_id(kind) == model_id:
                 return make_encoder(settings.model_copy(update={"model": card.id, "kind": kind}), directory)
-    raise ModelMismatch(f"No installed model makes vectors of {model_id}.")
+            made.append(card.model_id(kind))
+    known = ", ".join(sorted(made))
+    raise ModelMismatch(f"No installed model makes vectors of {model_id}. They make those of: {known}.")

@@ -134,7 +134,7 @@ def test_a_stored_face_is_a_probe_without_a_place(run: Run, monkeypatch: pytest.
     lines = run("search", "--face", 7, "--by-person").output.splitlines()
     assert calls == [(7, Asked(5, by_person=True))]
     assert lines[0] == "Searched with the face 7; matches are within the distance 0.6000."
-    assert lines[2].split() == ["person", "id", "distance", "similarity", "faces", "external", "id"]
+    assert lines[2].split() == ["person", "face", "distance", "similarity", "faces", "external", "id"]
     assert lines[3].split() == ["Ada", "Lovelace", "7", "0.3123", "95.2", "12"]
     assert lines[4].split()[-4:] == ["0.5000", "80.0", "1", "badge-17"]
     assert max(map(columns_of, lines)) <= 80

@@ -27,5 +27,7 @@ def test_vectors_of_every_installed_model_can_be_made_whatever_is_configured(
 
 @pytest.mark.parametrize("model_id", ["", "drawn", "drawn-plain", "dlib", "centerface-plain", "Zoë/../x"])
 def test_vectors_of_no_installed_model_cannot(tmp_path: Path, model_id: str) -> None:
-    with pytest.raises(ModelMismatch):
+    ModelStore(tmp_path).add(Network().write(tmp_path / "other.onnx"), card(id="other"))
+    made = "dlib-resnet-v1-mirror, dlib-resnet-v1-plain, other-mirror, other-plain"
+    with pytest.raises(ModelMismatch, match=f"They make those of: {made}[.]"):
         encoder_of_model(model_id, SETTINGS, tmp_path)
