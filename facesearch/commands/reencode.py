@@ -39,7 +39,12 @@ def reencode() -> None:
 
 @reencode.command(short_help="Make another model's vectors, or go on with that.")
 @collection_argument
-@click.option("--model", required=True, metavar="ID", help="The new vectors' model: an installed one and their kind, as sface-mirror.")
+@click.option(
+    "--model",
+    required=True,
+    metavar="ID",
+    help="The new vectors' model: an installed one and their kind, as sface-mirror.",
+)
 @click.option(
     "--photos",
     metavar="FOLDER|ZIP",
