@@ -871,6 +871,10 @@ class FaceIndex(ABC):
         """
 
     @abstractmethod
+    def has_copy(self) -> bool:
+        """Whether a copy lies in its place, be it empty or damaged."""
+
+    @abstractmethod
     def ping(self) -> None:
         """Raise where the copy cannot be read or written."""
 

@@ -185,6 +185,9 @@ class FakeIndex(FaceIndex):
     def extent(self) -> tuple[int, int]:
         return self._seen[1] if self._seen else 0, len(self._faces)
 
+    def has_copy(self) -> bool:
+        return self._seen is not None
+
     def ping(self) -> None:
         pass
 

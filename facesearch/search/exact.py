@@ -226,6 +226,10 @@ class ExactIndex(FaceIndex):
             return 0, 0
         return latest.last_number, latest.faces
 
+    def has_copy(self) -> bool:
+        """See FaceIndex. A graph alone counts too: it tells of vectors."""
+        return self._matrix.path.exists() or self._matrix.graph_path.exists()
+
     def ping(self) -> None:
         """Raise where the copy cannot be read or written; waits for nobody.
 

@@ -147,6 +147,9 @@ class HNSWIndex(FaceIndex):
     def extent(self) -> tuple[int, int]:
         return self._exact.extent()
 
+    def has_copy(self) -> bool:
+        return self._exact.has_copy()
+
     def ping(self) -> None:
         """Raise where the copy cannot be read or written; the graph may be missing."""
         self._exact.ping()

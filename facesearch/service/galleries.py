@@ -209,7 +209,7 @@ class Galleries:
             self._index.keep_only({at: model for at, model in self.store.numbers().items() if at != number})
             return
         with self.copy(number, encoder) as copy:
-            if any(copy.index.extent()):
+            if copy.index.has_copy():
                 copy.index.catch_up(copy.database)
         self.keep_only_these()
 

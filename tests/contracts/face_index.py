@@ -61,6 +61,14 @@ class FaceIndexContract(ABC):
         index.catch_up(history)
         assert index.extent() == (history.newest_change(), 5)
 
+    def test_there_is_a_copy_once_it_was_brought_level(self, index: FaceIndex, history: FaceHistory) -> None:
+        assert not index.has_copy()
+        index.catch_up(history)
+        assert index.has_copy()
+        history.add(draw(3, 1))
+        index.catch_up(history)
+        assert index.has_copy()
+
     def test_no_probes_get_no_answers(self, index: FaceIndex, history: FaceHistory) -> None:
         history.add(draw(3, 1))
         index.catch_up(history)

@@ -3,6 +3,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event
 
+import numpy as np
 import pytest
 
 from facesearch.databases import open_collection_store
@@ -13,6 +14,7 @@ from facesearch.service.galleries import Galleries
 from facesearch.service.outage import Outage
 from facesearch.workers import InlinePool
 from tests.contracts.api import vector
+from tests.contracts.new_faces import new_face
 from tests.fakes import FakeIndex
 from tests.unit.service.conftest import NewDatabase
 from tests.unit.service.parts import COLOURS, NEGATIVES, FakeKinds, SwitchedDatabase
@@ -244,4 +246,35 @@ def test_where_faces_were_removed_no_copy_of_another_model_is_left(
         assert copy.index.extent()[0] == view.newest_change()
     galleries.level(number, "unknown")
     assert files(NEGATIVES) == []
+    galleries.close()
+
+
+@pytest.mark.parametrize("damage", ["head", "matrix gone", "cut short"])
+def test_a_copy_that_is_damaged_is_made_level_too(
+    database: SwitchedDatabase, tmp_path: Path, damage: str
+) -> None:
+    """Its extent is none, and a face that is erased lies in it."""
+    index = ExactIndex(tmp_path / "index", COLOURS, 3, InlinePool(), 0)
+    galleries = Galleries(database, open_collection_store(database), Encoders(FakeKinds()), index, Outage())
+    [theirs, other] = np.random.default_rng(1).random((2, 3)).astype("<f4")
+    gone, _ = database.add_faces([new_face(theirs), new_face(other)], COLOURS)
+    data = theirs.tobytes()
+    with galleries.copy(1, galleries.encoders.of(COLOURS)) as copy:
+        copy.index.catch_up(database)
+    galleries.close()
+    [path] = (tmp_path / "index").glob("*.matrix")
+    content = path.read_bytes()
+    assert data in content
+    if damage == "head":
+        path.write_bytes(bytes(64) + content[64:])
+    elif damage == "cut short":
+        path.write_bytes(content[: content.index(data) + len(data)])
+    else:
+        path.rename(path.with_suffix(".graph"))
+
+    index = ExactIndex(tmp_path / "index", COLOURS, 3, InlinePool(), 0)
+    galleries = Galleries(database, open_collection_store(database), Encoders(FakeKinds()), index, Outage())
+    database.delete_faces([gone])
+    galleries.level(1, COLOURS)
+    assert [file.name for file in (tmp_path / "index").iterdir() if data in file.read_bytes()] == []
     galleries.close()
