@@ -19,6 +19,7 @@ from facesearch.databases import (
 )
 from facesearch.databases.rows import row_of
 from facesearch.databases.tables import SCHEMA_VERSION
+from facesearch.errors import InvalidParameter
 from facesearch.records import Condition, FaceQuery
 from tests.contracts.image_database import MODEL, all_changes, new_face
 from tests.contracts.job_parts import LEASE_S, OWNER, PLACE, new_job
@@ -202,6 +203,34 @@ def test_what_version_four_holds_is_the_default_collections(database_settings: S
     database.close()
 
 
+def test_a_process_of_version_four_that_still_runs_adds_and_removes_nothing_more(
+    database_settings: Settings,
+) -> None:
+    database = at_version(database_settings, "0001")
+    fill(database, NAMES[:2])
+    database.close()
+    old = at_version(database_settings, "0004")
+    face = {
+        **{name: value for name, value in old.select("IMAGE_DATASET", None, {"id": 1})[0].items() if name != "id"},
+        "insert_key": 77,
+    }
+    entry = {"change_number": 77, "face_id": 3, "model_id": MODEL, "person_number": 1, "removed": 0}
+    for table, row in (("IMAGE_DATASET", face), ("FACESEARCH_CHANGE", entry)):
+        old.select(table)  # as a process does that has been at work
+        assert set(row) <= set(old.select(table)[0])
+    new = opened(database_settings)
+    new.prepare()
+    with pytest.raises(InvalidParameter), old.transaction():
+        old.insert("IMAGE_DATASET", [face])
+        old.insert("FACESEARCH_CHANGE", [entry])
+    with pytest.raises(InvalidParameter), old.transaction():
+        old.delete("IMAGE_DATASET", {"id": [1]})
+        old.insert("FACESEARCH_CHANGE", [entry | {"face_id": 1, "removed": 1}])
+    assert_whole(new, NAMES[:2])
+    old.close()
+    new.close()
+
+
 OLD_JOB: dict[str, Any] = {
     "id": "00000000-0000-4000-8000-000000000001",
     "place": "p",
@@ -227,7 +256,7 @@ OLD_FILES = [
 ]
 OLD_KEY = {"prefix": "old", "digest": bytes(32), "scope": "read", "collection": "default", "name": ""}
 
-STEPS = 63
+STEPS = 64
 INDEXES = {
     "IMAGE_DATASET": {
         "IMAGE_DATASET_photo_sha256",
@@ -259,13 +288,18 @@ def assert_indexes(database: SQLImageDatabase) -> None:
     assert [one["column_names"] for one in unique] == [["collection_number", "name"]]
 
 
+class BrokenOff(Exception):
+    """The migration was to go no further."""
+
+
 def break_off_after(database: SQLImageDatabase, steps: int) -> None:
     """Migrate, and fail before the next step."""
     left = iter(range(steps))
 
     def break_off(_sql: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
         if statement.lstrip().startswith(STATEMENTS):
-            next(left)
+            if next(left, None) is None:
+                raise BrokenOff
 
     with database._migrating() as sql:
         event.listen(sql, "before_cursor_execute", break_off)
@@ -289,7 +323,7 @@ def test_a_migration_of_a_file_is_done_or_not_at_all(tmp_path: Path, steps: int)
     settings = Settings(data_dir=tmp_path / "data", database=DatabaseSettings(engine="sqlite"))
     database = at_version(settings, "0001")
     fill(database, NAMES)
-    with pytest.raises(StopIteration):
+    with pytest.raises(BrokenOff):
         break_off_after(database, steps)
     assert database.select("FACESEARCH_VERSION") == [{"version_num": "0001"}]
     database.close()
@@ -305,7 +339,7 @@ def test_a_migration_that_breaks_off_between_two_steps_is_finished(
     database = at_version(settings, "0001")
     fill(database, NAMES)
     if steps < STEPS:
-        with pytest.raises(StopIteration):
+        with pytest.raises(BrokenOff):
             break_off_after(database, steps)
     else:
         break_off_after(database, steps)

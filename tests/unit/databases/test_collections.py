@@ -5,22 +5,14 @@ from pathlib import Path
 import pytest
 
 from facesearch.databases import SQLiteImageDatabase, open_collection_store
-from facesearch.interfaces import CollectionStore, ImageDatabase
 from facesearch.records import Crop, FaceChanges, NewFace
 from tests.contracts.collection_store import CollectionStoreContract
 from tests.contracts.new_faces import MODEL, all_changes, new_face
+from tests.engines import OnSQLite
 
 
-class TestSQLCollectionStore(CollectionStoreContract):
-    @pytest.fixture
-    def database(self, tmp_path: Path) -> Iterator[ImageDatabase]:
-        database = SQLiteImageDatabase(tmp_path / "test.db", wait_s=30)
-        yield database
-        database.close()
-
-    @pytest.fixture
-    def collections(self, database: ImageDatabase) -> CollectionStore:
-        return open_collection_store(database)
+class TestSQLCollectionStoreOnSQLite(OnSQLite, CollectionStoreContract):
+    pass
 
 
 BELONGINGS = ("FACESEARCH_METADATA", "FACESEARCH_CROP", "FACESEARCH_NEXT_VECTOR")

@@ -10,9 +10,10 @@ import pytest
 
 from facesearch.databases import SQLiteDatabase, SQLiteImageDatabase
 from facesearch.errors import Conflict, DatabaseUnavailable
-from facesearch.interfaces import DatabaseCRUD, ImageDatabase
+from facesearch.interfaces import DatabaseCRUD
 from tests.contracts.database_crud import DatabaseCRUDContract
 from tests.contracts.image_database import MODEL, ImageDatabaseContract, new_face
+from tests.engines import OnSQLite
 
 
 class TestSQLiteDatabase(DatabaseCRUDContract):
@@ -23,12 +24,8 @@ class TestSQLiteDatabase(DatabaseCRUDContract):
         database.close()
 
 
-class TestSQLiteImageDatabase(ImageDatabaseContract):
-    @pytest.fixture
-    def database(self, tmp_path: Path) -> Iterator[ImageDatabase]:
-        database = SQLiteImageDatabase(tmp_path / "test.db", wait_s=30)
-        yield database
-        database.close()
+class TestSQLiteImageDatabase(OnSQLite, ImageDatabaseContract):
+    pass
 
 
 def test_the_file_is_its_owners_alone(tmp_path: Path) -> None:
