@@ -16,40 +16,22 @@ from facesearch.errors import (
 )
 from facesearch.interfaces import API, ImageDatabase
 from facesearch.records import AutoTolerance, Wanted
-from tests.contracts.api import APIContract, Make, Models, Photos, vector, zipped
+from tests.contracts.api import APIContract, Make, vector, zipped
 from tests.contracts.api_photos import APIPhotosContract
 from tests.unit.service.conftest import NewDatabase, Opened
 from tests.unit.service.parts import (
-    BLACK,
     COLOURS,
-    GREEN,
-    LIGHTER_RED,
     NEGATIVES,
-    RED,
+    PHOTOS,
     FakeKinds,
+    OfColours,
     Parts,
     SwitchedDatabase,
     photo,
 )
 
-PHOTOS = Photos(
-    person=photo((BLACK, 5), (RED, 20)),
-    person_again=photo((BLACK, 9), (LIGHTER_RED, 25)),
-    other=photo((GREEN, 30)),
-    both=photo((LIGHTER_RED, 20), (BLACK, 4), (GREEN, 30)),
-    nobody=photo((BLACK, 20)),
-)
 
-
-class TestAGTAPIOfFakes(APIContract, APIPhotosContract):
-    @pytest.fixture
-    def photos(self) -> Photos:
-        return PHOTOS
-
-    @pytest.fixture
-    def models(self) -> Models:
-        return Models(COLOURS, NEGATIVES, 3)
-
+class TestAGTAPIOfFakes(OfColours, APIContract, APIPhotosContract):
     @pytest.fixture
     def database(self, new_database: NewDatabase) -> ImageDatabase:
         return new_database()

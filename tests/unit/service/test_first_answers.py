@@ -6,7 +6,7 @@ from facesearch.config import IntakeSettings
 from facesearch.errors import DatabaseUnavailable, KeyReused, NoFaceFound
 from facesearch.records import Once
 from tests.unit.service.conftest import NewDatabase, Opened
-from tests.unit.service.test_api import PHOTOS
+from tests.unit.service.parts import PHOTOS
 
 ONCE = Once("a key", "this photo")
 

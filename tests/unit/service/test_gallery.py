@@ -24,8 +24,7 @@ from facesearch.records import (
 from tests.contracts.api import vector
 from tests.contracts.gallery_parts import enrolled
 from tests.unit.service.conftest import NewDatabase, Opened
-from tests.unit.service.parts import COLOURS, NEGATIVES, FakeKinds
-from tests.unit.service.test_api import PHOTOS
+from tests.unit.service.parts import COLOURS, NEGATIVES, PHOTOS, FakeKinds
 
 PROBE = PhotoProbe((PhotoFile("a.png", PHOTOS.person),))
 IN_PARIS = FaceQuery(conditions=(Condition("site", "in", ("Paris",)),))

@@ -12,21 +12,15 @@ from facesearch.service.encoders import Encoders
 from facesearch.service.galleries import Galleries
 from facesearch.service.health import PartsHealth
 from facesearch.service.outage import Outage
-from tests.contracts.api import Photos
 from tests.contracts.health import HealthContract
 from tests.fakes import FakeIndex
 from tests.unit.service.conftest import NewDatabase, Opened
-from tests.unit.service.parts import COLOURS, FakeKinds, LosingPool, SwitchedDatabase
-from tests.unit.service.test_api import PHOTOS
+from tests.unit.service.parts import COLOURS, PHOTOS, FakeKinds, LosingPool, OfColours, SwitchedDatabase
 
 LIMIT_S = 20.0
 
 
-class TestPartsHealth(HealthContract):
-    @pytest.fixture
-    def photos(self) -> Photos:
-        return PHOTOS
-
+class TestPartsHealth(OfColours, HealthContract):
     @pytest.fixture
     def api(self, opened: Opened) -> API:
         return opened()

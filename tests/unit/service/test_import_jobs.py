@@ -28,8 +28,7 @@ from facesearch.service.import_jobs import ImportJobs
 from tests.contracts.api import Photos, vector, zipped
 from tests.contracts.imports import LIMIT_S, ImportsContract, OpenImports, files
 from tests.unit.service.conftest import NewDatabase, Opened
-from tests.unit.service.parts import LosingPool, Parts, SwitchedDatabase
-from tests.unit.service.test_api import PHOTOS
+from tests.unit.service.parts import PHOTOS, LosingPool, Parts, SwitchedDatabase
 from tests.unit.service.test_import_run import ReturningPool
 
 

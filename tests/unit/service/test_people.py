@@ -4,7 +4,7 @@ from threading import Barrier
 from facesearch.records import EVERY_FACE, Once, Person
 from tests.contracts.gallery_parts import enrolled
 from tests.unit.service.conftest import Opened
-from tests.unit.service.test_api import PHOTOS
+from tests.unit.service.parts import PHOTOS
 
 AT_ONCE = 6
 
