@@ -3,13 +3,14 @@
 import base64
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from threading import Barrier
 from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
 
-from facesearch.errors import CollectionNotFound, DatabaseUnavailable
+from facesearch.errors import CollectionNotFound, DatabaseUnavailable, ModelNotFound
 from facesearch.records import Caller
 from facesearch.web.cursors import cursor
 from tests.web.conftest import FakeAPI
@@ -70,6 +71,64 @@ def test_the_list_of_routes_is_whole(client: TestClient) -> None:
     }
     known = {(method, path.partition("?")[0]) for method, path, _ in ROUTES}
     assert known == documented
+
+
+def test_the_list_of_lists_is_whole(client: TestClient) -> None:
+    app: Any = client.app
+    pages = {
+        path
+        for path, methods in app.openapi()["paths"].items()
+        for operation in methods.values()
+        if "cursor" in [parameter["name"] for parameter in operation.get("parameters", ())]
+    }
+    assert pages == {*LISTS, "/v1/jobs/{job_id}/files"}  # which test_jobs has
+
+
+# Of each path with an id, somebody who is not there.
+UNKNOWN = {
+    "/v1/faces/{face_id}": "/v1/faces/99",
+    "/v1/people/{person_id}": "/v1/people/99",
+    "/v1/jobs/{job_id}": "/v1/jobs/nothing",
+    "/v1/collections/{name}": "/v1/collections/nowhere",
+    "/v1/models/{model_id}": "/v1/models/nothing",
+}
+BODIES: dict[tuple[str, str], dict[str, Any]] = {
+    ("patch", "/v1/faces/{face_id}"): {"external_id": "x"},
+    ("patch", "/v1/people/{person_id}"): {"name": "Cy"},
+    ("post", "/v1/people/{person_id}/merge"): {"people": [1]},
+    ("post", "/v1/people/{person_id}/faces"): FACES,
+}
+
+
+def test_what_is_not_there_is_404_on_every_route_with_an_id(
+    client: TestClient, api: FakeAPI, gallery: FakeGallery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api, "model", partial(_raise, ModelNotFound()))
+    app: Any = client.app
+    asked = 0
+    for path, methods in app.openapi()["paths"].items():
+        for method in methods if "{" in path else ():
+            begin = path[: path.index("}") + 1]
+            unknown = UNKNOWN[begin] + path.removeprefix(begin)
+            answer = client.request(method, unknown, json=BODIES.get((method, path)))
+            assert answer.status_code == 404, (method, path)
+            assert answer.json()["code"].endswith("_not_found"), (method, path)
+            asked += 1
+    assert asked == 18
+
+
+def test_a_wrong_key_is_401_on_all_that_is_documented_but_health(client: TestClient, api: FakeAPI) -> None:
+    api.fake_access.callers = {"right": Caller("right001")}
+    app: Any = client.app
+    for path, methods in app.openapi()["paths"].items():
+        for method in methods if path not in ("/healthz", "/readyz") else ():
+            answer = client.request(method, path, headers={"X-API-Key": "wrong"})
+            assert answer.status_code == 401, (method, path)
+    assert (api.calls, api.fake_access.deeds) == ([], [])
+
+
+def _raise(error: Exception, *_: object) -> Any:
+    raise error
 
 
 @pytest.mark.parametrize(("method", "path", "sent"), ROUTES)
