@@ -3,10 +3,10 @@
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
-from facesearch.errors import CollectionNotFound, ModelMismatch
+from facesearch.errors import CollectionNotFound, FacesearchError, ModelMismatch
 from facesearch.interfaces import CollectionStore, FaceIndex, ImageDatabase, ImageEncoder, PersonStore
 from facesearch.records import DEFAULT_COLLECTION, DEFAULT_NUMBER
 from facesearch.service.encoders import Encoders
@@ -64,6 +64,7 @@ class Galleries:
         self._known: OrderedDict[str, FoundCollection] = OrderedDict()
         self._models: dict[int, str | None] = {DEFAULT_NUMBER: None}
         self._copies: OrderedDict[tuple[int, str], _OpenCopy] = OrderedDict()
+        self._has_leftovers = False
 
     def find(self, name: str) -> FoundCollection:
         """Return a collection as the database knows it.
@@ -127,7 +128,10 @@ class Galleries:
 
     @contextmanager
     def copy(self, number: int, encoder: ImageEncoder) -> Iterator[Copy]:
-        """The copy of a collection, of an encoder's model, which stays open meanwhile."""
+        """The copy of a collection, of an encoder's model, which stays open meanwhile.
+
+        At its end the files of copies go that were found to be nobody's any more.
+        """
         key = number, encoder.model_id
         with self._lock:
             if key not in self._copies:
@@ -141,8 +145,12 @@ class Galleries:
             with self._lock:
                 opened.users -= 1
                 idle = self._take_idle()
+                has_leftovers, self._has_leftovers = self._has_leftovers, False
             for index in idle:
                 index.close()
+            if has_leftovers:
+                with suppress(FacesearchError):  # they are looked for every ten minutes too
+                    self.keep_only_these()
 
     def any_was_level(self) -> bool:
         """Whether a search in some collection could be answered from its copy alone; asks nobody."""
@@ -253,7 +261,11 @@ class Galleries:
                 self._set_stale(before.number, None)
 
     def _set_stale(self, number: int, found: FoundCollection | None) -> None:
-        """Have the copies of a collection closed, but for that of its model, as soon as nobody uses them."""
+        """Have the copies of a collection closed, but for that of its model, as soon as nobody uses them.
+
+        Then their files go too.
+        """
+        self._has_leftovers = True
         for (collection, model_id), opened in self._copies.items():
             if collection == number and (found is None or model_id != found.model_id):
                 opened.is_stale = True

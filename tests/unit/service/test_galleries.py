@@ -6,7 +6,7 @@ from threading import Event
 import numpy as np
 import pytest
 
-from facesearch.databases import open_collection_store
+from facesearch.databases import open_collection_store, open_reencoding_store
 from facesearch.errors import CollectionNotFound, DatabaseUnavailable, ModelMismatch
 from facesearch.search import ExactIndex
 from facesearch.service.encoders import Encoders
@@ -246,6 +246,31 @@ def test_where_faces_were_removed_no_copy_of_another_model_is_left(
         assert copy.index.extent()[0] == view.newest_change()
     galleries.level(number, "unknown")
     assert files(NEGATIVES) == []
+    galleries.close()
+
+
+def test_the_copy_of_the_model_before_goes_where_a_switch_is_noticed(
+    database: SwitchedDatabase, tmp_path: Path
+) -> None:
+    """Whoever switched may have done so on another host."""
+    index = ExactIndex(tmp_path / "index", COLOURS, 3, InlinePool(), 0)
+    galleries = Galleries(database, open_collection_store(database), Encoders(FakeKinds()), index, Outage())
+    [face] = database.add_faces([vector(3)], COLOURS)
+    store = open_reencoding_store(database)
+    store.begin(1, NEGATIVES, 3)
+    store.put(1, NEGATIVES, {face: np.zeros(3, np.float32)})
+
+    def search() -> set[str]:
+        """Bring the copy level as a search does; the models that there are files of."""
+        found = galleries.find(DEFAULT)
+        with galleries.copy(1, galleries.encoder_of(found)) as copy:
+            copy.index.catch_up(copy.database)
+        names = [file.name for file in (tmp_path / "index").iterdir()]
+        return {model for model in (COLOURS, NEGATIVES) for name in names if name.startswith(model)}
+
+    assert search() == {COLOURS}
+    store.switch(1)
+    assert search() == {NEGATIVES}
     galleries.close()
 
 
