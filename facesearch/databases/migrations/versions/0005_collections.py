@@ -28,6 +28,7 @@ LONGEST_NAME = 255
 
 def upgrade() -> None:
     """Make the tables, number what is there, and copy metadata to where they are filtered by."""
+    _number_history()
     _forget_nobody()
     _make_collections()
     _add("IMAGE_DATASET", column("collection_number", BIG, server_default=FIRST))
@@ -37,7 +38,6 @@ def upgrade() -> None:
     _index("IMAGE_DATASET", "collection_number")
     _index("IMAGE_DATASET", "collection_number", "person_number")
     _index("IMAGE_DATASET", "external_id")
-    _add("FACESEARCH_CHANGE", column("collection_number", BIG, server_default=FIRST))
     _index("FACESEARCH_CHANGE", "collection_number", "change_number")
     _widen_persons()
     for name, kind, default in (
@@ -51,6 +51,21 @@ def upgrade() -> None:
     _make_job_faces()
     _make_metadata()
     _make_others()
+
+
+def _number_history() -> None:
+    """Number the history's collections, and let processes of the older version write to it no more.
+
+    First of all: a face that such a process adds beside this would be nobody's, and no news to anybody. The
+    column has no default, so whatever says no number is refused.
+    """
+    _add("FACESEARCH_CHANGE", column("collection_number", BIG, server_default=FIRST))
+    if _is_sqlite():
+        # Which changes a column by making its table anew; all of it is one transaction.
+        with op.batch_alter_table("FACESEARCH_CHANGE", recreate="always") as table:
+            table.alter_column("collection_number", server_default=None)
+    else:
+        op.alter_column("FACESEARCH_CHANGE", "collection_number", server_default=None)
 
 
 def _forget_nobody() -> None:
