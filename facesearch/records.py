@@ -1033,8 +1033,8 @@ class Readiness:
 class Figures:
     """What the gallery holds and what waits; None is what nobody can tell while the database is away.
 
-    `faces` are those of all collections. `changes_behind` is by how many numbers of changes this host's copy of
-    a collection is behind, of that which is farthest behind.
+    `faces` are those of all collections. `changes_behind` is by how many numbers of changes this host's copy
+    of a collection is behind, of that which is farthest behind.
     """
 
     faces: int | None = None
