@@ -28,7 +28,7 @@ from facesearch.web.gallery_schemas import (
     DeletedCollection,
     NewCollection,
 )
-from facesearch.web.once import Key, once_json
+from facesearch.web.once import OnceJSON
 from facesearch.web.options import Cursor, Limit
 from facesearch.web.work import in_thread
 
@@ -81,9 +81,8 @@ async def collections(request: Request, limit: Limit = 100, at: Cursor = None) -
     responses=example(NEW_COLLECTION, 201)
     | refused(InvalidParameter, ModelNotFound, NameTaken, KeyReused, DatabaseUnavailable),
 )
-async def add_collection(request: Request, body: NewCollection, key: Key = None) -> JSONResponse:
+async def add_collection(request: Request, body: NewCollection, repeatable: OnceJSON) -> JSONResponse:
     """Needs a key of scope `admin` for all collections. Its vectors are of one model."""
-    repeatable = once_json(request, key, await request.body())
     made = await in_thread(request, lambda api: api.collections.add(body.name, body.model, repeatable))
     touched(request, collection_label(made.number))
     location = f"/v1/collections/{quote(made.name, safe='')}"

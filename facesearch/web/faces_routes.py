@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Form, Query, Request
@@ -22,7 +23,7 @@ from facesearch.errors import (
     SeveralFaces,
 )
 from facesearch.interfaces import API
-from facesearch.records import EnrolmentTerms, FaceEdit, Metadata, Wanted
+from facesearch.records import EnrolmentTerms, FaceEdit, Metadata
 from facesearch.web import gallery_answers as answers
 from facesearch.web.callers import caller_of, collection_of, touched
 from facesearch.web.cursors import cursor, number_of
@@ -39,16 +40,8 @@ from facesearch.web.gallery_schemas import (
     V1Face,
 )
 from facesearch.web.ids import LARGEST, FaceId, FaceIds
-from facesearch.web.once import Key, UnneededKey, once, once_json
-from facesearch.web.options import (
-    Collection,
-    Cursor,
-    Detector,
-    Limit,
-    MaxFaces,
-    MinFace,
-    Upsample,
-)
+from facesearch.web.once import Key, OnceJSON, UnneededKey, once
+from facesearch.web.options import Collection, Cursor, Limit, WantedFaces
 from facesearch.web.photos_routes import PHOTO_ERRORS, Photo, read
 from facesearch.web.work import in_thread
 
@@ -85,6 +78,7 @@ async def add_faces(
     request: Request,
     file: Photo,
     collection: Collection,
+    wanted: WantedFaces,
     person_name: Annotated[
         str | None,
         Form(
@@ -119,10 +113,6 @@ async def add_faces(
         Again | None,
         Query(description="What becomes of a photo whose bytes are stored already; by default `skip`."),
     ] = None,
-    detector: Detector = None,
-    upsample: Upsample = None,
-    min_face_px: MinFace = None,
-    max_faces: MaxFaces = None,
     key: Key = None,
 ) -> JSONResponse:
     """A photo that has several faces is refused with `faces=single`."""
@@ -139,7 +129,7 @@ async def add_faces(
         metadata=_metadata(metadata),
         faces=which,
         skip_duplicates=(duplicates or duplicates_field or "skip") == "skip",
-        wanted=Wanted(which == "largest", detector, upsample, min_face_px, max_faces),
+        wanted=replace(wanted, only_largest=which == "largest"),
     )
 
     def work(api: API) -> Any:
@@ -190,9 +180,10 @@ async def delete_faces(
     response_model=UnassignedFaces,
     responses=example(UNASSIGNED) | refused(InvalidParameter, *_AWAY, KeyReused),
 )
-async def unassign(request: Request, body: FaceIds, collection: Collection, key: Key = None) -> JSONResponse:
+async def unassign(
+    request: Request, body: FaceIds, collection: Collection, repeatable: OnceJSON
+) -> JSONResponse:
     """Those that are not there are left out. A person that came with faces goes with the last one."""
-    repeatable = once_json(request, key, await request.body())
     touched(request, *body.faces)
 
     def work(api: API) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Annotated
 from urllib.parse import parse_qsl
 
-from fastapi import Header, Request
+from fastapi import Depends, Header, Request
 
 from facesearch.errors import InvalidParameter
 from facesearch.records import Once
@@ -67,6 +67,11 @@ def once(
     return Once(own, hashlib.sha256(json.dumps(asked).encode("ascii")).hexdigest())
 
 
-def once_json(request: Request, key: str | None, body: bytes) -> Once | None:
-    """Return the same for a request whose body is JSON."""
-    return None if key is None else once(request, key, "", hashlib.sha256(body).hexdigest())
+async def _once_json(request: Request, key: Key = None) -> Once | None:
+    if key is None:
+        return None
+    return once(request, key, "", hashlib.sha256(await request.body()).hexdigest())
+
+
+OnceJSON = Annotated[Once | None, Depends(_once_json)]
+"""The same for a request whose body is JSON."""

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from fastapi import Depends, Query, Request
 
 from facesearch.errors import InvalidParameter
-from facesearch.records import AutoTolerance, LeastSimilarity, WantedTolerance
+from facesearch.records import AutoTolerance, LeastSimilarity, Wanted, WantedTolerance
 from facesearch.web.callers import caller_of, collection_of
 
 Detector = Annotated[
@@ -65,8 +65,20 @@ async def _chosen(request: Request, name: CollectionName = None) -> str:
 Collection = Annotated[str, Depends(_chosen)]
 
 
-def wanted_tolerance(
-    tolerance: str | None, false_alarm_rate: float | None, min_similarity: float | None
+async def _wanted(
+    detector: Detector = None,
+    upsample: Upsample = None,
+    min_face_px: MinFace = None,
+    max_faces: MaxFaces = None,
+) -> Wanted:
+    return Wanted(False, detector, upsample, min_face_px, max_faces)
+
+
+WantedFaces = Annotated[Wanted, Depends(_wanted)]
+
+
+async def _within(
+    tolerance: Tolerance = None, false_alarm_rate: FalseAlarmRate = None, min_similarity: MinSimilarity = None
 ) -> WantedTolerance:
     """Return what three parameters, of which one says how, ask for.
 
@@ -85,3 +97,6 @@ def wanted_tolerance(
         return None if tolerance is None else float(tolerance)
     except ValueError:
         raise InvalidParameter("tolerance must be a number or auto.") from None
+
+
+Within = Annotated[WantedTolerance, Depends(_within)]

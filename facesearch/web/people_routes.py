@@ -31,7 +31,7 @@ from facesearch.web.gallery_schemas import (
     PersonChange,
 )
 from facesearch.web.ids import FaceIds, PersonId
-from facesearch.web.once import Key, once_json
+from facesearch.web.once import OnceJSON
 from facesearch.web.options import Collection, Cursor, Limit
 from facesearch.web.work import in_thread
 
@@ -78,10 +78,9 @@ async def people(
     responses=example(NEW_PERSON, 201) | refused(InvalidParameter, *_AWAY, NameTaken, KeyReused),
 )
 async def add_person(
-    request: Request, body: NewPerson, collection: Collection, key: Key = None
+    request: Request, body: NewPerson, collection: Collection, repeatable: OnceJSON
 ) -> JSONResponse:
     """No two people of a collection have the same name. This one stays, also without a face."""
-    repeatable = once_json(request, key, await request.body())
     made = await in_thread(
         request, lambda api: api.collections.gallery(collection).people.add(body.name, repeatable)
     )
@@ -163,10 +162,9 @@ async def delete_person(
     responses=example(PERSON) | refused(InvalidParameter, PersonNotFound, *_AWAY, KeyReused),
 )
 async def merge(
-    request: Request, person_id: PersonId, body: OtherPeople, collection: Collection, key: Key = None
+    request: Request, person_id: PersonId, body: OtherPeople, collection: Collection, repeatable: OnceJSON
 ) -> JSONResponse:
     """All of them or none. The person keeps name and cover face."""
-    repeatable = once_json(request, key, await request.body())
     touched(request, *person_labels(person_id, *body.people))
     merged = await in_thread(
         request,
@@ -182,10 +180,9 @@ async def merge(
     responses=example(ASSIGNED) | refused(InvalidParameter, PersonNotFound, *_AWAY, KeyReused),
 )
 async def assign(
-    request: Request, person_id: PersonId, body: FaceIds, collection: Collection, key: Key = None
+    request: Request, person_id: PersonId, body: FaceIds, collection: Collection, repeatable: OnceJSON
 ) -> JSONResponse:
     """Whosever they were. Those that are not there are left out."""
-    repeatable = once_json(request, key, await request.body())
     touched(request, *person_labels(person_id), *body.faces)
     assigned = await in_thread(
         request,

@@ -15,20 +15,10 @@ from facesearch.errors import (
     TooLarge,
 )
 from facesearch.interfaces import API
-from facesearch.records import PhotoFile, Wanted
+from facesearch.records import PhotoFile
 from facesearch.web import photos_answers as answers
 from facesearch.web.examples import anywhere, example, refused
-from facesearch.web.options import (
-    Collection,
-    Detector,
-    FalseAlarmRate,
-    MaxFaces,
-    MinFace,
-    MinSimilarity,
-    Tolerance,
-    Upsample,
-    wanted_tolerance,
-)
+from facesearch.web.options import Collection, WantedFaces, Within
 from facesearch.web.photos_examples import COMPARED, DETECTED
 from facesearch.web.photos_schemas import CompareAnswer, DetectAnswer
 from facesearch.web.work import in_thread
@@ -49,16 +39,8 @@ router = APIRouter(prefix="/v1", responses=anywhere())
     response_model=DetectAnswer,
     responses=example(DETECTED) | refused(*PHOTO_ERRORS),
 )
-async def detect(
-    request: Request,
-    file: Photo,
-    detector: Detector = None,
-    upsample: Upsample = None,
-    min_face_px: MinFace = None,
-    max_faces: MaxFaces = None,
-) -> JSONResponse:
+async def detect(request: Request, file: Photo, wanted: WantedFaces) -> JSONResponse:
     """From left to right. Works without the database."""
-    wanted = Wanted(False, detector, upsample, min_face_px, max_faces)
 
     def work(api: API) -> Any:
         return answers.detected(api.detect(read(file), wanted))
@@ -78,21 +60,14 @@ async def compare(
     source: Source,
     target: Target,
     collection: Collection,
-    tolerance: Tolerance = None,
-    false_alarm_rate: FalseAlarmRate = None,
-    min_similarity: MinSimilarity = None,
-    detector: Detector = None,
-    upsample: Upsample = None,
-    min_face_px: MinFace = None,
-    max_faces: MaxFaces = None,
+    within: Within,
+    wanted: WantedFaces,
 ) -> JSONResponse:
     """Every face of one with every face of the other, 100 of each at most, as the collection's vectors.
 
     With `max_faces=1` it is the largest face of each, one with one. With `tolerance=auto` a pair counts as a
     gallery of one face. Works without the database.
     """
-    within = wanted_tolerance(tolerance, false_alarm_rate, min_similarity)
-    wanted = Wanted(False, detector, upsample, min_face_px, max_faces)
     check_size(request, source=source, target=target)
 
     def work(api: API) -> Any:

@@ -29,7 +29,7 @@ from facesearch.web.envelope import ok
 from facesearch.web.examples import anywhere, refused, shown
 from facesearch.web.imports_routes import ZIP_BODY, ZIP_ERRORS, started
 from facesearch.web.once import Key, once
-from facesearch.web.options import Detector, MaxFaces, MinFace, Upsample
+from facesearch.web.options import Detector, MinFace, Upsample, WantedFaces
 from facesearch.web.schemas import AddAnswer, BulkAnswer, InfoAnswer, SearchAnswer
 from facesearch.web.work import JobWatch, in_thread
 
@@ -56,6 +56,7 @@ router = APIRouter(responses=anywhere(old=True))
 async def search_faces(
     request: Request,
     file: Photo,
+    wanted: WantedFaces,
     k: Annotated[str, Query(description="Matches per face at most, 1 to 1000.")] = "1",
     tolerance: Annotated[
         str | None,
@@ -71,14 +72,9 @@ async def search_faces(
             "0.0001 to 0.5; by default 0.01."
         ),
     ] = None,
-    detector: Detector = None,
-    upsample: Upsample = None,
-    min_face_px: MinFace = None,
-    max_faces: MaxFaces = None,
 ) -> JSONResponse:
     """Faces from left to right, matches nearest first; a photo without a face has no matches."""
     most, largest_distance = _whole_number("k", k), _tolerance(tolerance, false_alarm_rate)
-    wanted = Wanted(False, detector, upsample, min_face_px, max_faces)
 
     def work(api: API) -> Any:
         photo, name = file.file.read(), file.filename or ""

@@ -1,6 +1,7 @@
 """Searching a collection: with photos, with one of its faces, or with a vector."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -16,7 +17,7 @@ from facesearch.errors import (
     NoFaceFound,
 )
 from facesearch.interfaces import API
-from facesearch.records import POOLINGS, FaceProbe, PhotoProbe, Probe, SearchTerms, VectorProbe, Wanted
+from facesearch.records import POOLINGS, FaceProbe, PhotoProbe, Probe, SearchTerms, VectorProbe
 from facesearch.web import gallery_answers as answers
 from facesearch.web.bodies import MOST_PHOTOS
 from facesearch.web.examples import anywhere, example, refused
@@ -24,17 +25,7 @@ from facesearch.web.filters import Among
 from facesearch.web.gallery_examples import SEARCHED, SEARCHED_WITH_ONE
 from facesearch.web.gallery_schemas import V1Search, VectorBody
 from facesearch.web.ids import FaceId
-from facesearch.web.options import (
-    Collection,
-    Detector,
-    FalseAlarmRate,
-    MaxFaces,
-    MinFace,
-    MinSimilarity,
-    Tolerance,
-    Upsample,
-    wanted_tolerance,
-)
+from facesearch.web.options import Collection, WantedFaces, Within
 from facesearch.web.photos_routes import PHOTO_ERRORS, check_size, read
 from facesearch.web.work import in_thread
 
@@ -55,17 +46,14 @@ router = APIRouter(prefix="/v1", responses=anywhere())
 
 
 async def _terms(
+    within: Within,
     among: Among,
     k: Annotated[int, Query(ge=1, le=1000, description="Matches per face at most.")] = 1,
-    tolerance: Tolerance = None,
-    false_alarm_rate: FalseAlarmRate = None,
-    min_similarity: MinSimilarity = None,
     group_by: Annotated[
         Literal["person"] | None,
         Query(description="With `person`, each person is one match: that of the person's nearest face."),
     ] = None,
 ) -> SearchTerms:
-    within = wanted_tolerance(tolerance, false_alarm_rate, min_similarity)
     return SearchTerms(k, within, among, by_person=group_by is not None)
 
 
@@ -84,11 +72,8 @@ async def search(
     file: Photos,
     collection: Collection,
     terms: Terms,
+    wanted: WantedFaces,
     combine: Combine = None,
-    detector: Detector = None,
-    upsample: Upsample = None,
-    min_face_px: MinFace = None,
-    max_faces: MaxFaces = None,
 ) -> JSONResponse:
     """Faces from left to right, matches nearest first; a photo without a face has no faces.
 
@@ -100,7 +85,7 @@ async def search(
         raise InvalidParameter(f"file is given more than once; combine says how: {' or '.join(POOLINGS)}.")
     for photo in file:
         check_size(request, file=photo)
-    wanted = Wanted(combine is not None, detector, upsample, min_face_px, max_faces)
+    wanted = replace(wanted, only_largest=combine is not None)
 
     def probe() -> Probe:
         return PhotoProbe(tuple(read(photo) for photo in file), wanted, combine)
