@@ -210,22 +210,24 @@ def test_a_process_of_version_four_that_still_runs_adds_and_removes_nothing_more
     fill(database, NAMES[:2])
     database.close()
     old = at_version(database_settings, "0004")
-    face = {
-        **{name: value for name, value in old.select("IMAGE_DATASET", None, {"id": 1})[0].items() if name != "id"},
-        "insert_key": 77,
-    }
-    entry = {"change_number": 77, "face_id": 3, "model_id": MODEL, "person_number": 1, "removed": 0}
-    for table, row in (("IMAGE_DATASET", face), ("FACESEARCH_CHANGE", entry)):
-        old.select(table)  # as a process does that has been at work
-        assert set(row) <= set(old.select(table)[0])
+    face = old.select("IMAGE_DATASET", where={"id": 1})[0] | {"id": 3, "insert_key": 77}
+    added = {"change_number": 77, "face_id": 3, "model_id": MODEL, "person_number": 1, "removed": 0}
+    removed = added | {"face_id": 1, "person_number": 0, "removed": 1}
+    old.select("FACESEARCH_CHANGE")  # whose columns it knows from now on
+
+    def write(change: dict[str, Any]) -> None:
+        with old.transaction():
+            if change["removed"]:
+                old.delete("IMAGE_DATASET", {"id": [1]})
+            else:
+                old.insert("IMAGE_DATASET", [face])
+            old.insert("FACESEARCH_CHANGE", [change])
+
     new = opened(database_settings)
     new.prepare()
-    with pytest.raises(InvalidParameter), old.transaction():
-        old.insert("IMAGE_DATASET", [face])
-        old.insert("FACESEARCH_CHANGE", [entry])
-    with pytest.raises(InvalidParameter), old.transaction():
-        old.delete("IMAGE_DATASET", {"id": [1]})
-        old.insert("FACESEARCH_CHANGE", [entry | {"face_id": 1, "removed": 1}])
+    for change in (added, removed):
+        with pytest.raises(InvalidParameter):
+            write(change)
     assert_whole(new, NAMES[:2])
     old.close()
     new.close()
@@ -297,9 +299,8 @@ def break_off_after(database: SQLImageDatabase, steps: int) -> None:
     left = iter(range(steps))
 
     def break_off(_sql: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
-        if statement.lstrip().startswith(STATEMENTS):
-            if next(left, None) is None:
-                raise BrokenOff
+        if statement.lstrip().startswith(STATEMENTS) and next(left, None) is None:
+            raise BrokenOff
 
     with database._migrating() as sql:
         event.listen(sql, "before_cursor_execute", break_off)
