@@ -258,6 +258,10 @@ IN, ABOVE, AT_LEAST, BELOW, AT_MOST, EXISTS, MISSING = OPERATORS = (
     "exists",
     "missing",
 )
+MAX_CONDITIONS = 20
+"""Of a query."""
+MAX_VALUES = 1_000
+"""Of a condition."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,13 +18,12 @@ from facesearch.records import (
     EVERY_FACE,
     EXISTS,
     IN,
+    MAX_CONDITIONS,
+    MAX_VALUES,
     MISSING,
     Condition,
     FaceQuery,
 )
-
-MAX_CONDITIONS = 20
-MAX_VALUES = 1_000
 
 _RANGES = {ABOVE: "__gt__", AT_LEAST: "__ge__", BELOW: "__lt__", AT_MOST: "__le__"}
 NOBODY = 0

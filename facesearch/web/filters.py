@@ -20,6 +20,8 @@ from facesearch.records import (
     EVERY_FACE,
     EXISTS,
     IN,
+    MAX_CONDITIONS,
+    MAX_VALUES,
     MISSING,
     Condition,
     FaceQuery,
@@ -30,7 +32,6 @@ Value = str | int | float | bool
 
 _RANGE = (ABOVE, AT_LEAST, BELOW, AT_MOST)
 _LONGEST = 16_384
-_MOST_CONDITIONS = 20
 EXAMPLE = (
     '{"site": "Paris", "team": {"in": ["a", "b"]}, "age": {"gte": 30, "lt": 40}, "badge": {"exists": true}}'
 )
@@ -77,8 +78,8 @@ def conditions_of(text: str) -> tuple[Condition, ...]:
     if not isinstance(content, dict):
         raise InvalidParameter("filter must be a JSON object.")
     conditions = tuple(condition for name, wanted in content.items() for condition in _of(name, wanted))
-    if len(conditions) > _MOST_CONDITIONS:
-        raise InvalidParameter(f"filter has more than {_MOST_CONDITIONS} conditions.")
+    if len(conditions) > MAX_CONDITIONS:
+        raise InvalidParameter(f"filter has more than {MAX_CONDITIONS} conditions.")
     return conditions
 
 
@@ -102,8 +103,8 @@ def _of(name: str, wanted: Any) -> Iterator[Condition]:
 
 def _condition(name: str, operator: str, operand: Any) -> Condition:
     if operator == IN:
-        if not isinstance(operand, list) or len(operand) > MOST:
-            raise InvalidParameter(f"`in` of filter takes a list of at most {MOST} values.")
+        if not isinstance(operand, list) or len(operand) > MAX_VALUES:
+            raise InvalidParameter(f"`in` of filter takes a list of at most {MAX_VALUES} values.")
         return Condition(name, IN, tuple(_value(value) for value in operand))
     if operator == EXISTS:
         if not isinstance(operand, bool):

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import parse_qsl
 
 from fastapi import Depends, Header, Request
@@ -14,27 +14,21 @@ from facesearch.web.callers import caller_of
 
 HEADER = "Idempotency-Key"
 
+
+def _header(description: str) -> Any:
+    return Header(alias=HEADER, min_length=1, max_length=255, pattern="^[!-~]+$", description=description)
+
+
 Key = Annotated[
     str | None,
-    Header(
-        alias=HEADER,
-        min_length=1,
-        max_length=255,
-        pattern="^[!-~]+$",
-        description="A name for this request. Repeated under it within 24 hours, the request is not carried "
-        "out again, and gets the first answer.",
+    _header(
+        "A name for this request. Repeated under it within 24 hours, the request is not carried out again, "
+        "and gets the first answer."
     ),
 ]
-
 UnneededKey = Annotated[
     str | None,
-    Header(
-        alias=HEADER,
-        min_length=1,
-        max_length=255,
-        pattern="^[!-~]+$",
-        description="Taken, and not needed: the request may be repeated as it is, and changes nothing more.",
-    ),
+    _header("Taken, and not needed: the request may be repeated as it is, and changes nothing more."),
 ]
 
 
