@@ -4,11 +4,13 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from facesearch.databases import SQLiteDatabase, SQLiteImageDatabase
+from facesearch.databases.migrate import check
 from facesearch.errors import Conflict, DatabaseUnavailable
 from facesearch.interfaces import DatabaseCRUD
 from tests.contracts.database_crud import DatabaseCRUDContract
@@ -152,3 +154,10 @@ def test_many_processes_may_make_the_file_at_once(tmp_path: Path) -> None:
 
     with ThreadPoolExecutor(8) as threads:
         assert len(set(threads.map(make, range(8)))) == 1
+
+
+def test_tables_that_another_process_makes_meanwhile_are_not_of_another_program(tmp_path: Path) -> None:
+    with closing(SQLiteImageDatabase(tmp_path / "test.db")) as database:
+        database.prepare()
+        with database._connection(writes=False) as connection:
+            check(connection, None)  # which was the version a moment ago
