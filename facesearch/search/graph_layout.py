@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from facesearch.search.layout import Damaged, Missing
+from facesearch.search.layout import Damaged, Missing, opened
 from facesearch.search.writing import runs, write_at
 
 ERASED_CODE = 127
@@ -93,19 +93,13 @@ class GraphMap:
     """
 
     def __init__(self, path: Path) -> None:
-        try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            raise Missing("there is none yet") from None
-        try:
+        with opened(path) as descriptor:
             status = os.fstat(descriptor)
             self.identity = (status.st_dev, status.st_ino)
             self._size = status.st_size
             if self._size < _TAIL.itemsize:
                 raise Damaged("it was cut short")
             self._map = mmap.mmap(descriptor, self._size, mmap.MAP_SHARED, mmap.PROT_READ)
-        finally:
-            os.close(descriptor)
         self.about = self._read()
         nodes, dimension = self.about.nodes, self.about.dimension
         self.places = _Places.of(self.about.saved, nodes)

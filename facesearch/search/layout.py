@@ -14,9 +14,12 @@ other version is built anew.
 """
 
 import json
+import os
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -54,6 +57,24 @@ class Damaged(Exception):
 
 class Missing(Damaged):
     """There is no file."""
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[int]:
+    """Open a file for reading while the block runs; a mapping of it outlives that.
+
+    Raises:
+        Missing
+        OSError: it cannot be opened.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise Missing("there is none yet") from None
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 @dataclass(frozen=True, slots=True)

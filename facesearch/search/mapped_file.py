@@ -19,8 +19,8 @@ from facesearch.search.layout import (
     Damaged,
     Header,
     Layout,
-    Missing,
     decode_count,
+    opened,
     row_checks,
     seal_of,
 )
@@ -42,11 +42,7 @@ class MappedFile:
     """
 
     def __init__(self, path: Path) -> None:
-        try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            raise Missing("there is none yet") from None
-        try:
+        with opened(path) as descriptor:
             status = os.fstat(descriptor)
             self.identity = (status.st_dev, status.st_ino)
             self.header = Header.from_bytes(os.pread(descriptor, PAGE_BYTES, 0))
@@ -57,8 +53,6 @@ class MappedFile:
                 raise Damaged("it was cut short")
             length = self.layout.file_bytes(self.capacity)
             self._map = mmap.mmap(descriptor, length, mmap.MAP_SHARED, mmap.PROT_READ)
-        finally:
-            os.close(descriptor)
         self._word = np.ndarray((), "<u8", self._map, PUBLISHED_AT)
         names = self.layout.record.names or ()
         self.columns = {name: self.layout.column(self._map, name, blocks) for name in names}
