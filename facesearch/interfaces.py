@@ -966,8 +966,12 @@ class Imports(ABC):
         """Return a job once it is over, or as it stands after `limit_s`; or raise JobNotFound."""
 
     @abstractmethod
-    def jobs(self, limit: int, before: int | None = None) -> Page[Job]:
-        """Return at most `limit` jobs, the newest first, those whose number is below `before`."""
+    def jobs(self, limit: int, before: int | None = None, collection: str | None = None) -> Page[Job]:
+        """Return at most `limit` jobs, the newest first, those whose number is below `before`.
+
+        Raises:
+            CollectionNotFound: there is no collection of this name, and so no job of it.
+        """
 
     @abstractmethod
     def files(

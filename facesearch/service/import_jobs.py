@@ -157,8 +157,10 @@ class ImportJobs(Imports):
             self._runner.wait_for_end(max(0.0, min(pause, left_s)))
             pause = min(2 * pause, _LONGEST_LOOK_S)
 
-    def jobs(self, limit: int, before: int | None = None) -> Page[Job]:
-        return self._jobs.jobs(limit, before)
+    def jobs(self, limit: int, before: int | None = None, collection: str | None = None) -> Page[Job]:
+        """See Imports."""
+        number = None if collection is None else self._parts.galleries.find(collection).number
+        return self._jobs.jobs(limit, before, number)
 
     def files(
         self, job_id: str, limit: int, after: int | None = None, status: str | None = None

@@ -14,8 +14,6 @@ from facesearch.errors import (
     JobNotFound,
     JobOver,
 )
-from facesearch.interfaces import API
-from facesearch.records import Job, Page
 from facesearch.web import answers
 from facesearch.web.callers import caller_of, collection_of, is_restricted, touched
 from facesearch.web.cursors import cursor, number_of
@@ -27,7 +25,6 @@ from facesearch.web.schemas import FilesPage, JobAnswer, JobsPage
 from facesearch.web.work import JobWatch, in_thread
 
 _JOBS, _FILES = "jobs", "files"
-_JOBS_AT_ONCE = 1000
 _ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
 
 OfCollection = Annotated[str | None, Query(alias="collection", description="Only jobs of this collection.")]
@@ -74,7 +71,7 @@ async def jobs(
     before = number_of(_JOBS, at)
     caller = caller_of(request)
     collection = collection_of(caller, name) if name is not None or is_restricted(caller) else None
-    page = await in_thread(request, lambda api: _page(api, collection, limit, before))
+    page = await in_thread(request, lambda api: api.imports.jobs(limit, before, collection))
     content = {"jobs": [answers.job(job) for job in page.items], "next": cursor(_JOBS, page.next)}
     return JSONResponse(content)
 
@@ -151,25 +148,3 @@ async def events(request: Request, job_id: JobId) -> Response:
     if job.is_over and request.headers.get("Last-Event-ID") == END_ID:
         return Response(status_code=204)
     return EventStream(JobWatch(request, job_id, state.stream_threads), job, state.streams)
-
-
-def _page(api: API, collection: str | None, limit: int, before: int | None) -> Page[Job]:
-    """The jobs of one collection, or of all; old jobs are forgotten, so that all can be looked through.
-
-    Raises:
-        CollectionNotFound: there is none of this name, and so no job of it.
-    """
-    if collection is None:
-        return api.imports.jobs(limit, before)
-    is_first = before is None
-    found: list[Job] = []
-    while True:
-        page = api.imports.jobs(_JOBS_AT_ONCE, before)
-        found += [job for job in page.items if job.options.collection == collection]
-        if len(found) > limit:
-            return Page(tuple(found[:limit]), found[limit - 1].number)
-        if page.next is None:
-            if is_first and not found:
-                api.collections.get(collection)
-            return Page(tuple(found))
-        before = page.next

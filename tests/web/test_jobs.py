@@ -22,7 +22,7 @@ from facesearch.records import (
     Page,
     ReportedFace,
 )
-from facesearch.web import job_events, jobs_routes, work
+from facesearch.web import job_events, work
 from facesearch.web.cursors import cursor
 from tests.web.conftest import FakeAPI
 from tests.web.fake_imports import BOX, CREATED
@@ -393,6 +393,7 @@ def test_more_streams_than_may_be_open_are_503_and_a_closed_one_gives_its_place_
 @pytest.fixture
 def of_two(api: FakeAPI) -> FakeAPI:
     """Seven jobs, every other one of the collection `own`, and a key for it."""
+    api.fake_collections.add("own")
     for number in range(7):
         api.fake_imports.add(options=ImportOptions(collection="own" if number % 2 else "default"))
     api.fake_access.callers = {"own": Caller("own00001", "", "admin", "own"), "all": Caller("all00001")}
@@ -411,15 +412,6 @@ def test_a_key_for_one_collection_is_told_of_its_jobs_alone(client: TestClient, 
     page = client.get(f"/v1/jobs?limit=2&cursor={page['next']}", headers=headers).json()
     assert (ids_of(page), page["next"]) == (["job-2"], None)
     assert client.get("/v1/jobs?limit=3", headers=headers).json()["next"] is None
-
-
-def test_jobs_are_found_however_many_of_others_lie_between(
-    client: TestClient, of_two: FakeAPI, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(jobs_routes, "_JOBS_AT_ONCE", 1)
-    for limit, ids, more in ((1, ["job-6"], True), (3, ["job-6", "job-4", "job-2"], False)):
-        page = client.get(f"/v1/jobs?limit={limit}", headers={"X-API-Key": "own"}).json()
-        assert (ids_of(page), page["next"] is not None) == (ids, more)
 
 
 def test_a_key_for_all_collections_may_name_one(client: TestClient, of_two: FakeAPI) -> None:
