@@ -24,6 +24,7 @@ import numpy as np
 from benchmarks.machine import describe
 from benchmarks.search import (
     PROBES,
+    SOME_PEOPLE,
     TOLERANCE,
     Gallery,
     K,
@@ -115,7 +116,7 @@ def child(folder: Path, rows: int, expansions: list[int]) -> None:
     for what in ("build", "memory"):
         command = [sys.executable, "-m", "benchmarks.hnsw", "--child", what, str(folder), str(rows)]
         subprocess.run(command, check=True, env=environment(1))
-    only = FaceFilter(persons=frozenset({7}))
+    only = FaceFilter(persons=SOME_PEOPLE)
     by_person = ask(exact, probes, only)
     show(f"{rows:9,} exact", exact, probes, expected)
     show(f"{rows:9,} exact, a person filter of 5 %", exact, probes, by_person, only)

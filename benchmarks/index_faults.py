@@ -9,7 +9,8 @@ Each answer is compared with a plain float64 scan of what the database held: it 
 between the look at the newest change before the search and the end of the search. Where a face came and
 went in between, its vector is known no more; an answer that then agrees with no moment is counted as
 undecided. After a round all that was told as added must be stored and found, nothing that was told as
-removed may be.
+removed may be. Of a face that was removed, no file of the index may hold the vector or its code once the
+next catch-up has ended.
 
 The first wrong answer ends the run with exit status 1; `--rounds 1 --seed SEED` draws the same numbers again.
 
@@ -30,7 +31,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -176,7 +177,23 @@ class Worker:
         # Also those that another process had removed before.
         if back := sorted(found & {face.face_id for face in chosen}):
             return f"faces {back} were removed and found"
+        if left := self._files_with(vectors):
+            return f"{left} hold vectors or codes of faces that were removed"
         return None
+
+    def _files_with(self, vectors: NDArray[np.float32]) -> list[str]:
+        """The index's files in which any of the vectors lies, or its code."""
+        told = [vector.tobytes() for vector in vectors]
+        snapshot = self._index.snapshot()
+        if snapshot is not None and snapshot.file.encoder is not None:
+            codes = snapshot.file.encoder.encode_rows(vectors).first[:, :DIMENSION]
+            told += [code.tobytes() for code in codes]
+        found = []
+        for path in self._index.matrix.path.parent.iterdir():
+            with suppress(FileNotFoundError):  # replaced or deleted meanwhile
+                data = path.read_bytes()
+                found += [path.name] if any(one in data for one in told) else []
+        return found
 
     def _found_at(self, vectors: NDArray[np.float32]) -> list[set[int]]:
         """The ids that lie where the vectors do."""
@@ -290,7 +307,7 @@ def settle(round_: Round, chance: np.random.Generator) -> list[str]:
     history = FaceHistory()
     history.newest = database.newest_change()
     history.changes = [(MODEL, change) for change in look(database)]
-    stored = {face.face_id: face.embedding for face in history.faces() if face.embedding is not None}
+    stored = {face.face_id: face.embedding for face in history.stored() if face.embedding is not None}
     told: dict[str, set[int]] = {"added": set(), "removing": set(), "removed": set()}
     for what, numbers in round_.diary.lines():
         if what in told:

@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +40,15 @@ from tests.labelled_photos import FOLDER
 K = 5
 TOLERANCE = 0.6
 PROBES = 400
+PEOPLE = 50_000
+SOME_PEOPLE = frozenset(range(7, PEOPLE, 20))
 PARTS = ("peers", "worst", "batches", "start", "memory", "load")
 PEERS = ("this index", "FAISS IndexFlatL2", "usearch exact", "numpy", "face_distance")
 Vectors = NDArray[np.float32]
 
 
 class Gallery(FaceHistory):
-    """The history of a gallery that lies in one array; person numbers repeat every 20 faces."""
+    """The history of a gallery that lies in one array; person numbers repeat every PEOPLE faces."""
 
     def __init__(self, vectors: Vectors) -> None:
         super().__init__(batch=2_000)
@@ -56,7 +59,9 @@ class Gallery(FaceHistory):
         for first in range(number, self.newest, self.batch):
             last = min(first + self.batch, self.newest)
             at = np.arange(first, last)
-            yield FaceChanges(at + 1, at + 1, at % 20, np.zeros(len(at), bool), self.vectors[first:last])
+            yield FaceChanges(
+                at + 1, at + 1, 1 + at % PEOPLE, np.zeros(len(at), bool), self.vectors[first:last]
+            )
 
 
 def photo_vectors(kind: str) -> Vectors:
@@ -179,10 +184,29 @@ def child_peer(folder: Path, gallery: Vectors, probes: Vectors, name: str, threa
     if name == "this index" and threads == 1:
         if "worst" in parts:
             index = open_index(folder, gallery)
-            only = FaceFilter(persons=frozenset({7}))
-            took = timed(lambda at: index.search(some(probes, at), K, TOLERANCE, only))
+            for share in (0.5, 0.05, 0.001):
+                ids = 1 + np.flatnonzero(np.random.default_rng(4).random(len(gallery)) < share)
+                only = FaceFilter(face_ids=ids)
+                took = timed(partial(filtered, index, probes, only))
+                print(f"{label} {f'a filter that keeps {share:.1%}':34} {took}")
+                took = timed(partial(filtered_but_one, index, probes, ids))
+                print(f"{label} {'the same, without one face':34} {took}")
+            took = timed(partial(filtered, index, probes, FaceFilter(persons=SOME_PEOPLE)))
             print(f"{label} {'a person filter that keeps 5 %':34} {took}")
+            took = timed(lambda at: index.search_people(some(probes, at), K, TOLERANCE))
+            print(f"{label} {'people':34} {took}")
+            took = timed(lambda at: index.search_people(some(probes, at, 3), K, TOLERANCE, pooled=True))
+            print(f"{label} {'people, 3 probes of one person':34} {took}")
         confirm(search, gallery, probes, label)
+
+
+def filtered(index: ExactIndex, probes: Vectors, only: FaceFilter, at: int) -> object:
+    return index.search(some(probes, at), K, TOLERANCE, only)
+
+
+def filtered_but_one(index: ExactIndex, probes: Vectors, ids: NDArray[np.int64], at: int) -> object:
+    only = FaceFilter(face_ids=ids, without=frozenset([at]))
+    return index.search(some(probes, at), K, TOLERANCE, only)
 
 
 def confirm(search: Callable[..., Any], gallery: Vectors, probes: Vectors, label: str) -> None:

@@ -20,7 +20,7 @@ import multiprocessing
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import cycle, islice
@@ -38,7 +38,7 @@ from facesearch.config import CONFIG_VARIABLE, Settings, load_settings
 from facesearch.databases import open_image_database
 from facesearch.encoders import AGTEncoder
 from facesearch.images import AGTImage
-from facesearch.records import Box, Face, NewFace, PhotoInfo, Wanted
+from facesearch.records import Box, Face, Metadata, NewFace, PhotoInfo, Wanted
 from tests.labelled_photos import FOLDER
 from tests.server import Server
 
@@ -151,8 +151,24 @@ def real_vectors(settings: Settings, photos: Sequence[str]) -> dict[str, NDArray
     return vectors
 
 
-def fill(settings: Settings, real: NDArray[np.float32], faces: int) -> None:
+@dataclass(frozen=True)
+class Drawn:
+    """How the faces of a gallery are drawn.
+
+    Args:
+        faces_a_person: each person's.
+        own_share: of the variance, what is each face's own; the rest is the person's.
+        metadata: of the face of a number.
+    """
+
+    faces_a_person: int = FACES_A_PERSON
+    own_share: float = 1.0
+    metadata: Callable[[int], Metadata] = lambda number: {}
+
+
+def fill(settings: Settings, real: NDArray[np.float32], faces: int, drawn: Drawn | None = None) -> None:
     """Store that many faces, drawn with the mean and the covariance of real ones."""
+    drawn = drawn or Drawn()
     database = open_image_database(settings)
     model_id = AGTEncoder(settings.encoder, settings.data_dir / "models").model_id
     mean = real.mean(axis=0)
@@ -166,10 +182,21 @@ def fill(settings: Settings, real: NDArray[np.float32], faces: int) -> None:
     for first in range(stored, faces, BATCH):
         count = min(BATCH, faces - first)
         chance = np.random.default_rng(first)
-        vectors = (mean + chance.standard_normal((count, len(spread))) @ spread).astype(np.float32)
+        deviates = chance.standard_normal((count, len(spread)))
+        if drawn.own_share < 1:
+            of_people = chance.standard_normal((-(-count // drawn.faces_a_person), len(spread)))
+            shared = np.repeat(of_people, drawn.faces_a_person, axis=0)[:count]
+            deviates = np.sqrt(drawn.own_share) * deviates + np.sqrt(1 - drawn.own_share) * shared
+        vectors = (mean + deviates @ spread).astype(np.float32)
         database.add_faces(
             [
-                NewFace(f"Person {number // FACES_A_PERSON}", "", photo, Face(Box(70, 179, 179, 70), vector))
+                NewFace(
+                    f"Person {number // drawn.faces_a_person}",
+                    "",
+                    photo,
+                    Face(Box(70, 179, 179, 70), vector),
+                    metadata=drawn.metadata(number),
+                )
                 for number, vector in enumerate(vectors, first)
             ],
             model_id,

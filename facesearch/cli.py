@@ -9,28 +9,48 @@ import click
 
 from facesearch import __version__
 from facesearch.commands.bench import bench
+from facesearch.commands.collections import collections
 from facesearch.commands.compare import compare
 from facesearch.commands.doctor import doctor
+from facesearch.commands.export import export
+from facesearch.commands.faces import faces
 from facesearch.commands.imports import import_gallery
 from facesearch.commands.jobs import jobs
 from facesearch.commands.keys import keys
 from facesearch.commands.migrate import migrate
 from facesearch.commands.models import models
+from facesearch.commands.people import people
+from facesearch.commands.reencode import reencode
 from facesearch.commands.search import search
 from facesearch.config import load_settings
-from facesearch.errors import FacesearchError
+from facesearch.errors import (
+    CollectionNotAllowed,
+    CollectionNotFound,
+    CropNotFound,
+    FacesearchError,
+    PersonNotFound,
+)
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
 
+_ADVICE = {
+    CollectionNotAllowed.code: "`facesearch keys list` shows which key is for which.",
+    CollectionNotFound.code: "`facesearch collections list` shows those that there are.",
+    CropNotFound.code: "With crops.keep_crops in the config file, those of new faces are.",
+    PersonNotFound.code: "`facesearch people list` shows those that there are.",
+}
+
+
 class _Sentences(click.Group):
-    """Shows an error of ours as one sentence, whichever command raised it."""
+    """Shows an error of ours in a sentence or two, whichever command raised it."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except FacesearchError as error:
-            raise click.ClickException(error.message) from None
+            advice = _ADVICE.get(error.code)
+            raise click.ClickException(f"{error.message} {advice}" if advice else error.message) from None
 
 
 @click.group(cls=_Sentences, context_settings={"help_option_names": ["-h", "--help"]})
@@ -56,5 +76,20 @@ def serve(host: str | None, port: int | None, workers: int | None) -> None:
     os.execv(command[0], command)  # noqa: S606 - every word of it is ours
 
 
-for command in (bench, compare, doctor, import_gallery, jobs, keys, migrate, models, search):
+for command in (
+    bench,
+    collections,
+    compare,
+    doctor,
+    export,
+    faces,
+    import_gallery,
+    jobs,
+    keys,
+    migrate,
+    models,
+    people,
+    reencode,
+    search,
+):
     main.add_command(command)

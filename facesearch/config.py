@@ -94,6 +94,15 @@ class QualitySettings(_Section):
     max_pitch_deg: Annotated[float, Field(ge=0, le=90)] | None = None
 
 
+class CropSettings(_Section):
+    """Whether a crop of each face is kept, to be shown and encoded again with another model."""
+
+    keep_crops: bool = False
+    side_px: Annotated[int, Field(ge=64, le=1024)] = 256
+    format: Literal["jpeg", "webp"] = "jpeg"
+    quality: Annotated[int, Field(ge=1, le=100)] = 85
+
+
 class SearchSettings(_Section):
     """Where a search runs, by stored faces, and what else it may do.
 
@@ -192,6 +201,7 @@ class Settings(_Section):
     database: DatabaseSettings = DatabaseSettings()
     encoder: EncoderSettings = EncoderSettings()
     quality: QualitySettings = QualitySettings()
+    crops: CropSettings = CropSettings()
     search: SearchSettings = SearchSettings()
     workers: WorkerSettings = WorkerSettings()
     intake: IntakeSettings = IntakeSettings()

@@ -26,10 +26,13 @@ FacesearchError
 │   ├── ModelNotFound
 │   ├── JobNotFound
 │   ├── KeyNotFound
-│   └── CollectionNotFound
+│   ├── CollectionNotFound
+│   ├── PersonNotFound
+│   └── CropNotFound
 ├── Conflict             it contradicts what is stored
 │   ├── ForeignTable
 │   ├── ModelMismatch
+│   ├── NameTaken
 │   ├── JobOver
 │   └── LeaseLost
 └── Unavailable          not now; the same request may succeed later
@@ -215,6 +218,18 @@ class CollectionNotFound(NotFound):
     code = "collection_not_found"
 
 
+class PersonNotFound(NotFound):
+    """There is no person with this id."""
+
+    code = "person_not_found"
+
+
+class CropNotFound(NotFound):
+    """No crop of this face is kept."""
+
+    code = "crop_not_found"
+
+
 class Conflict(FacesearchError):
     """The request contradicts what is stored."""
 
@@ -231,6 +246,12 @@ class ModelMismatch(Conflict):
     """The vectors come from another model than those of the gallery."""
 
     code = "model_mismatch"
+
+
+class NameTaken(Conflict):
+    """There is another one of this name."""
+
+    code = "name_taken"
 
 
 class JobOver(Conflict):

@@ -14,18 +14,30 @@ from numpy.typing import NDArray
 
 from facesearch.errors import FacesearchError
 from facesearch.records import (
+    DEFAULT_COLLECTION,
     AddedFace,
     AlignedFace,
+    Box,
     BulkReport,
     Calibration,
     Caller,
+    Collection,
     Comparison,
+    CopiedFace,
+    CopiedPerson,
+    Crop,
+    CropStyle,
     Deed,
     Detection,
+    Embedding,
     EncodedPhoto,
+    EnrolledPhoto,
+    EnrolmentTerms,
     Face,
     FaceChanges,
+    FaceEdit,
     FaceFilter,
+    FaceQuery,
     Figures,
     FileReport,
     FirstAnswer,
@@ -42,11 +54,18 @@ from facesearch.records import (
     Once,
     Outcome,
     Page,
+    Person,
+    PersonMatch,
     PhotoFile,
     PhotoInfo,
+    Probe,
     Readiness,
+    ReencodingProgress,
     SearchResult,
+    SearchTerms,
     StoredFace,
+    UnreencodedFace,
+    VectorPairs,
     Wanted,
     WantedTolerance,
 )
@@ -77,6 +96,15 @@ class Image(ABC):
 
         Returns:
             Pixels as in `pixels`, and full size divided by reduced size: 1.0 where nothing was reduced.
+        """
+
+    @abstractmethod
+    def crop(self, box: Box, roll_deg: float, style: CropStyle) -> Crop:
+        """Return the upright square around a face, with enough around it to find the face in it again.
+
+        Args:
+            box: in pixels of this photo; what reaches past its edge is black.
+            roll_deg: by how much the face is turned clockwise.
         """
 
 
@@ -208,11 +236,14 @@ class DatabaseCRUD(ABC):
 
 
 class ImageDatabase(ABC):
-    """The truth about faces, and the history that copies of it follow.
+    """The truth about the faces of one collection, and the history that copies of it follow.
 
-    Each committed change to faces carries a number of one counter; numbers appear in commit order, so
-    whoever has seen number n has seen all that is at or below n. Threads and lifetime as for
-    DatabaseCRUD; every method raises DatabaseUnavailable where the database is away.
+    Each committed change to faces carries a number of one counter, which all collections share; numbers
+    appear in commit order, so whoever has seen number n has seen all of the collection that is at or below
+    n. What changes a face's person, external id or metadata is a change too. Threads and lifetime as for
+    DatabaseCRUD; every method raises DatabaseUnavailable where the database is away, and CollectionNotFound
+    where the collection is gone. A collection gets its model with its first face, unless it was made with
+    one.
     """
 
     @abstractmethod
@@ -234,35 +265,96 @@ class ImageDatabase(ABC):
         Calls of the JobStore of the same database take part in it.
         """
 
+    @property
+    @abstractmethod
+    def collection(self) -> int:
+        """The number of the collection."""
+
     @abstractmethod
     def alone(self) -> AbstractContextManager[None]:
-        """A transaction, begun here, beside which no other thread, process or host changes faces.
+        """A transaction, begun here, beside which nobody else changes faces, of whatever collection.
 
         What is read in it is the newest that was committed, and stays so until its end.
         """
 
     @abstractmethod
     def gallery_model(self) -> str | None:
-        """The model id that the gallery got with its first face, None while it has had none."""
+        """The collection's model id, None while it has none."""
 
     @abstractmethod
     def add_faces(self, faces: Sequence[NewFace], model_id: str) -> list[int]:
-        """Store faces in one transaction; return their ids in order. All or none are stored.
+        """Store faces, their crops and their metadata in one transaction; return their ids in order.
+
+        All or none are stored. Persons that are named are made where there is none of the name.
 
         Raises:
-            ModelMismatch: the gallery's first face was of another model.
+            ModelMismatch: the collection's model is another.
+            PersonNotFound: a `person_id` is none of the collection's.
         """
 
     @abstractmethod
     def delete_faces(self, ids: Sequence[int]) -> list[int]:
         """Remove faces in one transaction; return the ids of those that were there, in order.
 
-        Each removal is a change of its own. Nothing of a person is left with the person's last face.
+        Each removal is a change of its own. Nothing of a face is left but its id, and nothing of a person
+        with the person's last face, unless the person was made or named by itself.
         """
 
     @abstractmethod
     def get_faces(self, ids: Sequence[int]) -> dict[int, StoredFace]:
         """Return the stored faces among `ids`; unknown ids are left out."""
+
+    @abstractmethod
+    def faces(self, query: FaceQuery, limit: int, after: int | None = None) -> Page[StoredFace]:
+        """Return faces by rising id, of those above `after`."""
+
+    @abstractmethod
+    def face_ids(self, query: FaceQuery, changed_after: int = 0) -> NDArray[np.int64]:
+        """Return the ids of all faces that satisfy a query, ascending; of those that changed after a number.
+
+        Raises:
+            InvalidParameter: a condition cannot be asked for.
+        """
+
+    @abstractmethod
+    def changed_faces(self, after: int) -> NDArray[np.int64]:
+        """Return the ids of all faces that changed or were removed after a number, ascending."""
+
+    @abstractmethod
+    def embeddings(self, ids: Sequence[int]) -> dict[int, Embedding]:
+        """Return the embeddings of those of these faces that there are, of the collection's model."""
+
+    @abstractmethod
+    def crop(self, face_id: int) -> Crop | None:
+        """Return a face's crop, None where none is kept or there is no such face."""
+
+    @abstractmethod
+    def edit_face(self, face_id: int, edit: FaceEdit) -> StoredFace:
+        """Change what is known of a face; return it as it is then.
+
+        Raises:
+            FaceNotFound: there is none.
+            InvalidParameter: a value cannot be stored.
+        """
+
+    @abstractmethod
+    def wipe(self) -> None:
+        """Have no file of the database hold what was removed, as far as this process can see to that.
+
+        For the embedded database that is certain once this returns. What a server's files hold is for its
+        configuration to say.
+
+        Raises:
+            InvalidParameter: this thread is in a transaction.
+            DatabaseUnavailable: also where others read for too long what was there before.
+        """
+
+    @abstractmethod
+    def photos_of_faces(self, ids: Sequence[int]) -> dict[bytes, int | None]:
+        """Return the digests of these faces' photos, each with the photo's number of bytes where it is known.
+
+        Faces that are unknown, or of no photo, are left out.
+        """
 
     @abstractmethod
     def faces_of_photos(self, sha256s: Sequence[bytes]) -> dict[bytes, int]:
@@ -289,6 +381,246 @@ class ImageDatabase(ABC):
         """Close all connections; the object is not used afterwards."""
 
 
+class PersonStore(ABC):
+    """The people of one collection. Threads and errors as for ImageDatabase.
+
+    A person that came with a face goes with the last one; one that was added or renamed by itself stays.
+    No two have the same name. An assignment, a new name and a merger are changes of the faces concerned.
+    """
+
+    @abstractmethod
+    def add(self, name: str) -> Person:
+        """Make a person without faces.
+
+        Raises:
+            InvalidParameter: the name cannot be one.
+            NameTaken: there is a person of this name.
+        """
+
+    @abstractmethod
+    def get(self, person_id: int) -> Person:
+        """Return a person.
+
+        Raises:
+            PersonNotFound: there is none.
+        """
+
+    @abstractmethod
+    def named(self, name: str) -> Person | None:
+        """Return the person of a name."""
+
+    @abstractmethod
+    def people(self, limit: int, after: int | None = None) -> Page[Person]:
+        """Return people by rising id, of those above `after`."""
+
+    @abstractmethod
+    def rename(self, person_id: int, name: str) -> Person:
+        """Give a person another name.
+
+        Raises:
+            PersonNotFound, InvalidParameter
+            NameTaken: there is another person of this name; the two can be merged.
+        """
+
+    @abstractmethod
+    def set_cover(self, person_id: int, face_id: int | None) -> Person:
+        """Choose the face that stands for a person; None: the first.
+
+        Raises:
+            PersonNotFound
+            FaceNotFound: the person has no such face.
+        """
+
+    @abstractmethod
+    def merge(self, person_id: int, others: Sequence[int]) -> Person:
+        """Give a person all faces of others, who are gone then, in one transaction.
+
+        Raises:
+            PersonNotFound: one is none; nothing was changed.
+            InvalidParameter: a person cannot be merged with itself.
+        """
+
+    @abstractmethod
+    def assign(self, face_ids: Sequence[int], person_id: int | None) -> list[int]:
+        """Say whose faces these are, nobody's with None; return the ids of those that there are.
+
+        Raises:
+            PersonNotFound
+        """
+
+    @abstractmethod
+    def remove(self, person_id: int) -> None:
+        """Remove a person; faces that the person still has are nobody's then.
+
+        Raises:
+            PersonNotFound
+        """
+
+
+class CollectionStore(ABC):
+    """The collections, in the database of the faces. Threads and errors as for ImageDatabase.
+
+    There is always one called `default`, with the number 1; it cannot be deleted, only emptied.
+    """
+
+    @abstractmethod
+    def add(self, name: str, model_id: str | None = None, dimension: int | None = None) -> Collection:
+        """Make a collection.
+
+        Raises:
+            InvalidParameter: the name cannot be one.
+            NameTaken: there is one of this name.
+        """
+
+    @abstractmethod
+    def get(self, name: str) -> Collection:
+        """Return a collection, without its counts.
+
+        Raises:
+            CollectionNotFound: there is none.
+        """
+
+    @abstractmethod
+    def counted(self, name: str) -> Collection:
+        """Return a collection with how many faces and people it has; as `get`."""
+
+    @abstractmethod
+    def collections(self, limit: int, after: int | None = None) -> Page[Collection]:
+        """Return collections with their counts, by rising number, of those above `after`."""
+
+    @abstractmethod
+    def numbers(self) -> dict[int, str | None]:
+        """Return the model id of every collection by its number."""
+
+    @abstractmethod
+    def faces(self, number: int) -> ImageDatabase:
+        """Return the faces of a collection. Asks nobody; shares connections and transactions."""
+
+    @abstractmethod
+    def people(self, number: int) -> PersonStore:
+        """Return the people of a collection; as `faces`."""
+
+    @abstractmethod
+    def delete(self, name: str) -> int:
+        """Let a collection be gone for everybody at once, and its name be free; return its number.
+
+        What it held is removed by `purge`.
+
+        Raises:
+            CollectionNotFound: there is none.
+            Conflict: it is the default one.
+        """
+
+    @abstractmethod
+    def deleted(self) -> list[int]:
+        """The numbers of the collections that are gone and not purged to the end."""
+
+    @abstractmethod
+    def purge(self, number: int) -> None:
+        """Remove all that a collection that is gone held, some at a time; may be broken off and repeated."""
+
+
+class TransferStore(ABC):
+    """Collections as copies are made of them and taken in. Threads and errors as for ImageDatabase."""
+
+    @abstractmethod
+    def one_moment(self) -> AbstractContextManager[None]:
+        """Let all that this thread reads from the database be of one moment, now; it cannot write meanwhile.
+
+        Others write meanwhile. Not to be called inside a transaction, nor held for longer than is needed.
+        """
+
+    @abstractmethod
+    def people(self, collection: int) -> Iterator[CopiedPerson]:
+        """Yield the people of a collection by rising id, without holding them all."""
+
+    @abstractmethod
+    def faces(self, collection: int) -> Iterator[CopiedFace]:
+        """Yield the faces of a collection by rising id, without holding them all."""
+
+    @abstractmethod
+    def vectors(self, collection: int) -> Iterator[NDArray[np.float32]]:
+        """Yield their vectors in the same order, float32 of shape (some, dimension)."""
+
+    @abstractmethod
+    def crops(self, collection: int) -> Iterator[tuple[int, Crop]]:
+        """Yield the crops that are kept, by the rising id of their faces."""
+
+    @abstractmethod
+    def add_people(self, collection: int, people: Sequence[CopiedPerson]) -> list[int]:
+        """Make people like those elsewhere, without faces; return their new ids in order.
+
+        Raises:
+            InvalidParameter: a name cannot be one.
+            NameTaken: there is a person of such a name.
+        """
+
+    @abstractmethod
+    def set_covers(self, collection: int, covers: Mapping[int, int]) -> None:
+        """Choose the face that stands for each of these people, by its id; another's face is passed over."""
+
+
+class ReencodingStore(ABC):
+    """The vectors of a second model beside those of a collection. Threads and errors as for ImageDatabase.
+
+    Nobody searches with them before `switch`; a face that is removed takes its own along.
+    """
+
+    @abstractmethod
+    def begin(self, collection: int, model_id: str, dimension: int) -> None:
+        """Name the model that is to be the collection's next one; the same again changes nothing.
+
+        Raises:
+            Conflict: another one is being made, the collection has this one, or it has no faces.
+            ModelMismatch: the vectors of this model have another dimension.
+        """
+
+    @abstractmethod
+    def progress(self, collection: int) -> ReencodingProgress:
+        """Count what there is."""
+
+    @abstractmethod
+    def missing(self, collection: int, limit: int, after: int = 0) -> list[UnreencodedFace]:
+        """Return faces that have no vector of the next model, of those above `after`, by rising id."""
+
+    @abstractmethod
+    def missing_of_photos(
+        self, collection: int, sha256s: Sequence[bytes]
+    ) -> dict[bytes, list[UnreencodedFace]]:
+        """Return those of them that are of these photos, by photo and rising id."""
+
+    @abstractmethod
+    def put(self, collection: int, model_id: str, vectors: Mapping[int, Embedding]) -> frozenset[int]:
+        """Store vectors of the next model; return the ids of those of these faces that there are.
+
+        Raises:
+            Conflict: this is not the collection's next model, or not any more.
+            ModelMismatch: a vector has another dimension.
+        """
+
+    @abstractmethod
+    def pairs(self, collection: int, ids: Sequence[int] | None = None) -> Iterator[VectorPairs]:
+        """Yield the faces that have both vectors, or those among `ids`, some at a time."""
+
+    @abstractmethod
+    def switch(self, collection: int, *, drop_missing: bool = False) -> list[int]:
+        """Put the next model's vectors in the place of the collection's, all of them in one transaction.
+
+        Each is a change. Faces that lack a vector are removed with `drop_missing`; their ids are returned.
+
+        Raises:
+            Conflict: no next model was named, faces lack a vector, or none has one.
+        """
+
+    @abstractmethod
+    def abandon(self, collection: int) -> None:
+        """Remove the vectors of the next model; may be broken off and repeated.
+
+        Raises:
+            Conflict: no next model was named, and nothing is left of one.
+        """
+
+
 class JobStore(ABC):
     """Jobs, a report for each of their files, and the first answers to requests that may be repeated.
 
@@ -301,7 +633,11 @@ class JobStore(ABC):
 
     @abstractmethod
     def add(self, job: NewJob) -> Job:
-        """Queue a job."""
+        """Queue a job.
+
+        Raises:
+            CollectionNotFound: its collection is gone.
+        """
 
     @abstractmethod
     def get(self, job_id: str) -> Job:
@@ -319,8 +655,8 @@ class JobStore(ABC):
         """
 
     @abstractmethod
-    def jobs(self, limit: int, before: int | None = None) -> Page[Job]:
-        """Return jobs, the newest first, those whose number is below `before`."""
+    def jobs(self, limit: int, before: int | None = None, collection: int | None = None) -> Page[Job]:
+        """Return jobs, the newest first, those whose number is below `before`, of a collection or of all."""
 
     @abstractmethod
     def queued(self, place: str) -> int:
@@ -389,8 +725,12 @@ class JobStore(ABC):
         """Return what the first request under a key came to; None where there was none within 24 hours."""
 
     @abstractmethod
-    def add_answer(self, once: Once, content: str) -> None:
+    def add_answer(self, once: Once, content: str, about: Sequence[str] = ()) -> None:
         """Note what a request came to.
+
+        Args:
+            about: what the answer tells of: `face:7`, `person:3`, `collection:2`. It is not kept where one of
+                these faces was removed meanwhile.
 
         Raises:
             Conflict: there is an answer under this key; the transaction around can only be rolled back.
@@ -403,6 +743,26 @@ class JobStore(ABC):
         Jobs of commands whose leases ended minutes ago end as failed: nobody will go on with them.
         """
 
+    @abstractmethod
+    def forget_faces(self, face_ids: Sequence[int]) -> None:
+        """Take from the reports of all jobs what they tell of faces: path, name, reason, ids and boxes.
+
+        To be called in the transaction that removes the faces, after that. A job of which no report tells of
+        a face any more loses the name of its archive. First answers about these faces are forgotten.
+        """
+
+    @abstractmethod
+    def forget_person(self, person_id: int) -> None:
+        """Forget the first answers about a person."""
+
+    @abstractmethod
+    def forget_collection(self, number: int) -> list[str]:
+        """Forget a collection's jobs, with their reports, and the first answers about it; the jobs' ids."""
+
+    @abstractmethod
+    def unfinished(self, collection: int) -> list[str]:
+        """The ids of a collection's jobs that are queued or running."""
+
 
 class KeyStore(ABC):
     """The keys of clients, in the database of the faces. Threads and errors as for ImageDatabase."""
@@ -413,6 +773,7 @@ class KeyStore(ABC):
 
         Raises:
             InvalidParameter: a part of it cannot be stored.
+            CollectionNotFound: there is no collection of the name.
             Conflict: there is a key of this prefix.
         """
 
@@ -433,6 +794,10 @@ class KeyStore(ABC):
         """
 
     @abstractmethod
+    def revoke_all(self, collection: str) -> list[str]:
+        """Revoke every key of a collection that is gone; return the prefixes of those that were active."""
+
+    @abstractmethod
     def note_use(self, prefix: str) -> None:
         """Note that a key is used now, unless that was noted within the last minute."""
 
@@ -444,12 +809,15 @@ class FaceIndex(ABC):
     """
 
     @abstractmethod
-    def for_model(self, model_id: str, dimension: int) -> "FaceIndex":
-        """Return an index of another model's faces, of the same kind and in the same place."""
+    def of(self, collection: int, model_id: str, dimension: int) -> "FaceIndex":
+        """Return an index of a collection's faces of a model, of the same kind and in the same place."""
 
     @abstractmethod
     def catch_up(self, database: ImageDatabase) -> None:
-        """Take over every change, faces added and removed, that the database committed before this call."""
+        """Take over every change, faces added and removed, that the database committed before this call.
+
+        Of a face that was removed, or has another vector by now, no file of this host holds the vector then.
+        """
 
     @abstractmethod
     def search(
@@ -467,6 +835,31 @@ class FaceIndex(ABC):
         """
 
     @abstractmethod
+    def search_people(
+        self,
+        embeddings: NDArray[np.float32],
+        k: int,
+        tolerance: float,
+        only: FaceFilter | None = None,
+        *,
+        pooled: bool = False,
+    ) -> list[list[PersonMatch]]:
+        """Return for each probe its k nearest persons with the nearest face of each, as exact as `search`.
+
+        Nearest first, ties by lower id of the nearest face. Faces without a person are left out.
+
+        Args:
+            pooled: the probes are one person's: one list, by the least distance to any of them.
+        """
+
+    @abstractmethod
+    def keep_only(self, galleries: Mapping[int, str | None]) -> None:
+        """Delete from this place the copies of all collections and models but these, whoever made them.
+
+        A search that still reads one goes on.
+        """
+
+    @abstractmethod
     def count(self) -> int:
         """How many faces the copy holds."""
 
@@ -476,6 +869,10 @@ class FaceIndex(ABC):
 
         Zeros where there is no copy. Reads nothing but the copy's head.
         """
+
+    @abstractmethod
+    def has_copy(self) -> bool:
+        """Whether a copy lies in its place, be it empty or damaged."""
 
     @abstractmethod
     def ping(self) -> None:
@@ -569,8 +966,12 @@ class Imports(ABC):
         """Return a job once it is over, or as it stands after `limit_s`; or raise JobNotFound."""
 
     @abstractmethod
-    def jobs(self, limit: int, before: int | None = None) -> Page[Job]:
-        """Return at most `limit` jobs, the newest first, those whose number is below `before`."""
+    def jobs(self, limit: int, before: int | None = None, collection: str | None = None) -> Page[Job]:
+        """Return at most `limit` jobs, the newest first, those whose number is below `before`.
+
+        Raises:
+            CollectionNotFound: there is no collection of this name, and so no job of it.
+        """
 
     @abstractmethod
     def files(
@@ -631,10 +1032,148 @@ class Access(ABC):
         """Release everything; the object is not used afterwards."""
 
 
-class API(ABC):
-    """What the service does, free of HTTP: a database and an encoder behind four verbs.
+class People(ABC):
+    """The people of a collection. Lives as its Gallery; errors as for PersonStore."""
 
-    Lives as long as its process. Any thread may call it. Every method raises an error of
+    @abstractmethod
+    def add(self, name: str, once: Once | None = None) -> Person:
+        """Make a person without faces; see PersonStore.add."""
+
+    @abstractmethod
+    def page(self, limit: int, after: int | None = None) -> Page[Person]:
+        """Return people by rising id."""
+
+    @abstractmethod
+    def named(self, name: str) -> Person | None:
+        """Return the person of a name."""
+
+    @abstractmethod
+    def get(self, person_id: int) -> Person:
+        """Return a person, or raise PersonNotFound."""
+
+    @abstractmethod
+    def rename(self, person_id: int, name: str) -> Person:
+        """See PersonStore.rename."""
+
+    @abstractmethod
+    def set_cover(self, person_id: int, face_id: int | None) -> Person:
+        """See PersonStore.set_cover."""
+
+    @abstractmethod
+    def merge(self, person_id: int, others: Sequence[int], once: Once | None = None) -> Person:
+        """See PersonStore.merge."""
+
+    @abstractmethod
+    def assign(self, face_ids: Sequence[int], person_id: int | None, once: Once | None = None) -> list[int]:
+        """See PersonStore.assign; `once` as for `API.add_face`."""
+
+    @abstractmethod
+    def delete(self, person_id: int, *, with_faces: bool) -> list[int]:
+        """Erase a person, and the person's faces or only the tie; the erased faces' ids."""
+
+
+class Gallery(ABC):
+    """One collection at work. Any thread may call it.
+
+    Every method raises CollectionNotFound where the collection is gone, DatabaseUnavailable where the
+    database is away, unless it says otherwise, and ModelMismatch where this service cannot make vectors of
+    the collection's model.
+    """
+
+    @property
+    @abstractmethod
+    def people(self) -> People:
+        """The people of the collection."""
+
+    @abstractmethod
+    def search(self, probe: Probe, terms: SearchTerms) -> SearchResult:
+        """Return the faces of the probe from left to right, each with its matches.
+
+        While the database is away: as `API.search_faces`, but for a FaceProbe or a query.
+
+        Raises:
+            InvalidParameter: a value is out of range, the vector is none, photos are missing or too many.
+            NoFaceFound: one of several photos has no face.
+            FaceNotFound: there is no face to search with.
+        """
+
+    @abstractmethod
+    def add_faces(self, photo: PhotoFile, terms: EnrolmentTerms, once: Once | None = None) -> EnrolledPhoto:
+        """Store faces of a photo. `once` as for `API.add_face`.
+
+        Raises:
+            NoFaceFound, SeveralFaces, FaceRefused, PersonNotFound, InvalidParameter, KeyReused
+        """
+
+    @abstractmethod
+    def faces(self, query: FaceQuery, limit: int, after: int | None = None) -> Page[StoredFace]:
+        """Return faces by rising id, of those above `after`."""
+
+    @abstractmethod
+    def face(self, face_id: int) -> StoredFace:
+        """Return a face, or raise FaceNotFound."""
+
+    @abstractmethod
+    def edit_face(self, face_id: int, edit: FaceEdit) -> StoredFace:
+        """See ImageDatabase.edit_face."""
+
+    @abstractmethod
+    def thumbnail(self, face_id: int) -> Crop:
+        """Return a face's crop.
+
+        Raises:
+            FaceNotFound
+            CropNotFound: none is kept of this face.
+        """
+
+    @abstractmethod
+    def delete_faces(self, face_ids: Sequence[int]) -> list[int]:
+        """Erase faces; return the ids of those that were there.
+
+        Nothing of them is left: row, vector, crop, metadata, entry of the index, what job reports and first
+        answers tell of them, and their photos in archives that wait. See docs/erasure.md.
+        """
+
+
+class Collections(ABC):
+    """The collections of the service. Any thread may call it; errors as for CollectionStore."""
+
+    @abstractmethod
+    def add(self, name: str, model_id: str | None = None, once: Once | None = None) -> Collection:
+        """Make a collection, for a model that this service can make, or that of its first face.
+
+        Raises:
+            InvalidParameter, NameTaken
+            ModelNotFound: the service makes no such vectors.
+        """
+
+    @abstractmethod
+    def get(self, name: str) -> Collection:
+        """Return a collection with its counts, or raise CollectionNotFound."""
+
+    @abstractmethod
+    def page(self, limit: int, after: int | None = None) -> Page[Collection]:
+        """Return collections by rising number."""
+
+    @abstractmethod
+    def delete(self, name: str) -> None:
+        """Erase a collection with all that belongs to it, its jobs and their archives; revoke its keys.
+
+        Raises:
+            CollectionNotFound
+            Conflict: it is the default one.
+        """
+
+    @abstractmethod
+    def gallery(self, name: str) -> Gallery:
+        """Return a collection to work with. Asks nobody: whether it is there shows at the first call."""
+
+
+class API(ABC):
+    """What the service does, free of HTTP: a database and an encoder behind four verbs, and what grew since.
+
+    Lives as long as its process. Any thread may call it. The verbs that name no collection work on the
+    default one; `collections` has more to offer. Every method raises an error of
     `facesearch.errors`, and, unless it says otherwise, DatabaseUnavailable where the database is away.
     """
 
@@ -642,6 +1181,11 @@ class API(ABC):
     @abstractmethod
     def imports(self) -> Imports:
         """Archives on their way into the gallery."""
+
+    @property
+    @abstractmethod
+    def collections(self) -> Collections:
+        """The collections, their faces and their people."""
 
     @property
     @abstractmethod
@@ -661,6 +1205,7 @@ class API(ABC):
         k: int,
         tolerance: WantedTolerance,
         wanted: Wanted = ANY_FACE,
+        collection: str = DEFAULT_COLLECTION,
     ) -> SearchResult:
         """Return the photo's faces from left to right, each with its nearest known faces.
 
@@ -687,7 +1232,12 @@ class API(ABC):
 
     @abstractmethod
     def compare(
-        self, source: PhotoFile, target: PhotoFile, tolerance: WantedTolerance, wanted: Wanted = ANY_FACE
+        self,
+        source: PhotoFile,
+        target: PhotoFile,
+        tolerance: WantedTolerance,
+        wanted: Wanted = ANY_FACE,
+        collection: str = DEFAULT_COLLECTION,
     ) -> Comparison:
         """Compare every face of a photo with every face of another, and store nothing.
 
@@ -716,7 +1266,12 @@ class API(ABC):
 
     @abstractmethod
     def add_face(
-        self, photo: bytes, file_name: str, wanted: Wanted = ANY_FACE, once: Once | None = None
+        self,
+        photo: bytes,
+        file_name: str,
+        wanted: Wanted = ANY_FACE,
+        once: Once | None = None,
+        collection: str = DEFAULT_COLLECTION,
     ) -> AddedFace:
         """Store the largest face of a photo.
 
@@ -730,7 +1285,9 @@ class API(ABC):
         """
 
     @abstractmethod
-    def import_faces(self, faces: Iterable[NewFace], model_id: str) -> int:
+    def import_faces(
+        self, faces: Iterable[NewFace], model_id: str, collection: str = DEFAULT_COLLECTION
+    ) -> int:
         """Store faces that were encoded elsewhere; return how many.
 
         Those whose `photo_sha256` is stored already, or came before, are left out.
@@ -740,7 +1297,7 @@ class API(ABC):
         """
 
     @abstractmethod
-    def add_faces_in_bulk(self, archive: BinaryIO) -> BulkReport:
+    def add_faces_in_bulk(self, archive: BinaryIO, collection: str = DEFAULT_COLLECTION) -> BulkReport:
         """Store the largest face of every photo in a zip: the job of `imports`, waited for.
 
         Args:
@@ -752,7 +1309,7 @@ class API(ABC):
         """
 
     @abstractmethod
-    def get_face_info(self, face_id: int) -> StoredFace:
+    def get_face_info(self, face_id: int, collection: str = DEFAULT_COLLECTION) -> StoredFace:
         """Return what is stored about a face.
 
         Raises:

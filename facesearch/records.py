@@ -15,8 +15,16 @@ from numpy.typing import NDArray
 from facesearch.errors import FacesearchError
 
 Embedding = NDArray[np.float32]
+Metadata = Mapping[str, str | int | float | bool]
+"""What is known of a face besides: texts, finite numbers and booleans by their names."""
 
 R = TypeVar("R")
+
+DEFAULT_COLLECTION = "default"
+DEFAULT_NUMBER = 1
+"""The default collection's number."""
+ALL_COLLECTIONS = "*"
+"""What a key names that is good for every collection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +123,23 @@ class Quality:
     pitch_deg: float
 
 
+@dataclass(frozen=True, slots=True)
+class Crop:
+    """A face's upright picture with some of its surroundings, as an encoded image file."""
+
+    media_type: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CropStyle:
+    """How crops are made: `side_px` wide and high, `jpeg` or `webp`, of a quality from 1 to 100."""
+
+    side_px: int = 256
+    format: str = "jpeg"
+    quality: int = 85
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class AlignedFace:
     """A face turned and scaled to a model's input, uint8 of shape (size, size, 3), RGB."""
@@ -128,12 +153,13 @@ class AlignedFace:
 class Face:
     """A face with its embedding, float32 of shape (dimension,).
 
-    A face that was imported as a vector has NO_BOX and no quality.
+    A face that was imported as a vector has NO_BOX and no quality. `crop` is None where none is to be kept.
     """
 
     box: Box
     embedding: Embedding
     quality: Quality | None = None
+    crop: "Crop | None" = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,8 +198,10 @@ class EncodedPhoto:
 class NewFace:
     """A face on its way into the database.
 
-    `photo_sha256` is the digest of the photo's bytes, by which the same photo is known again. `external_id`
-    and `metadata` are what an importer's list says of it.
+    `photo_sha256` is the digest of the photo's bytes, by which the same photo is known again, and
+    `photo_bytes` their number. `external_id` and `metadata` are what a client or an importer's list says of
+    it. A name that is empty leaves the face without a person; `person_id` names one that there is, whose
+    name counts then. `added_at` is that of the face that this is a copy of, in UTC; None is now.
     """
 
     person_name: str
@@ -182,14 +210,17 @@ class NewFace:
     face: Face
     photo_sha256: bytes | None = None
     external_id: str | None = None
-    metadata: Mapping[str, str] = field(default_factory=dict)
+    metadata: Metadata = field(default_factory=dict)
+    photo_bytes: int | None = None
+    person_id: int | None = None
+    added_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class StoredFace:
     """A face as the database knows it, without its embedding.
 
-    `added_at` is in UTC.
+    `added_at` is in UTC. A face without a person has None as `person_id` and an empty name.
     """
 
     id: int
@@ -202,7 +233,167 @@ class StoredFace:
     added_at: datetime
     quality: Quality | None = None
     external_id: str | None = None
-    metadata: Mapping[str, str] = field(default_factory=dict)
+    metadata: Metadata = field(default_factory=dict)
+    person_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FaceEdit:
+    """What is to become of a face: what is named in `fields` is set, to None too; the rest stays as it is.
+
+    `fields` holds some of `external_id` and `metadata`, which replaces all that there was.
+    """
+
+    fields: frozenset[str]
+    external_id: str | None = None
+    metadata: Metadata = field(default_factory=dict)
+
+
+IN, ABOVE, AT_LEAST, BELOW, AT_MOST, EXISTS, MISSING = OPERATORS = (
+    "in",
+    "gt",
+    "gte",
+    "lt",
+    "lte",
+    "exists",
+    "missing",
+)
+MAX_CONDITIONS = 20
+"""Of a query."""
+MAX_VALUES = 1_000
+"""Of a condition."""
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What metadata of one name must be.
+
+    `in`: equal to one of the values. `gt`, `gte`, `lt`, `lte`: a range, of numbers where the value is one
+    (texts that read as numbers count as such), else of texts in the order of their code points. `exists` and
+    `missing` take no value. A face that lacks the name satisfies `missing` alone.
+    """
+
+    name: str
+    operator: str
+    values: tuple[str | int | float | bool, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FaceQuery:
+    """Which faces of a collection are meant: those that satisfy all that is given.
+
+    Args:
+        people: ids of persons of which the face has one; 0 is a face without a person.
+        external_id: the face's.
+        conditions: on its metadata.
+    """
+
+    people: frozenset[int] | None = None
+    external_id: str | None = None
+    conditions: tuple[Condition, ...] = ()
+
+
+EVERY_FACE = FaceQuery()
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """A gallery of its own. `number` is never given again; `created_at` is in UTC.
+
+    `model_id` is None until it is named or the first face decides it. `next_model_id` is that of vectors that
+    are being made to take the place of these.
+    """
+
+    number: int
+    name: str
+    model_id: str | None
+    created_at: datetime
+    next_model_id: str | None = None
+    faces: int = 0
+    people: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody of a collection, with so many faces.
+
+    `cover_face` is the face that stands for the person: the one that was chosen, or the first; None where
+    there is none. `created_at` is in UTC, None where it is not known.
+    """
+
+    id: int
+    name: str
+    faces: int
+    cover_face: int | None
+    created_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class CopiedPerson:
+    """A person as a copy of its collection tells of it. Times are in UTC.
+
+    Args:
+        id: in the collection that was copied.
+        kept: whether the person stays without faces.
+        cover_face: the face that was chosen, None where none was.
+        created_at: None where it is not known.
+    """
+
+    id: int
+    name: str
+    kept: bool
+    cover_face: int | None
+    created_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class CopiedFace:
+    """A face as a copy of its collection tells of it, with what its photo is known again by."""
+
+    stored: StoredFace
+    photo_sha256: bytes | None
+    photo_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class UnreencodedFace:
+    """A face that has no vector of its collection's next model yet."""
+
+    id: int
+    file_name: str
+    box: Box
+    photo_sha256: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReencodingProgress:
+    """How far the vectors of a collection's next model are; None as `next_model_id` where none are made.
+
+    Args:
+        faces: of the collection.
+        reencoded: how many of them have such a vector.
+    """
+
+    model_id: str | None
+    next_model_id: str | None
+    faces: int
+    reencoded: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VectorPairs:
+    """Faces with the vectors of both models, by rising id: a reencoding brings a million through here.
+
+    Args:
+        face_ids, persons: int64 (n,); 0 is nobody.
+        now: float32 (n, dimension of the model).
+        next: float32 (n, dimension of the next model).
+    """
+
+    face_ids: NDArray[np.int64]
+    persons: NDArray[np.int64]
+    now: NDArray[np.float32]
+    next: NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -268,17 +459,21 @@ class FaceChanges:
             yield FaceChange(int(number), int(face_id), None if removed else self.embeddings[at], int(person))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class FaceFilter:
     """Which gallery faces may be found: a face satisfies all that is given; None gives nothing.
 
+    Filters are told apart by identity: an index may keep what it has worked out for one that is used again.
+
     Args:
-        face_ids: ids of which the face has one.
+        face_ids: ids of which the face has one: int64, ascending, read-only.
         persons: person numbers of which the face has one.
+        without: ids of which the face has none.
     """
 
-    face_ids: frozenset[int] | None = None
+    face_ids: NDArray[np.int64] | None = None
     persons: frozenset[int] | None = None
+    without: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,21 +564,87 @@ class Match:
 
 
 @dataclass(frozen=True, slots=True)
+class PersonMatch:
+    """A person of the gallery with the nearest of its faces, and how many of its faces are within."""
+
+    person: int
+    face_id: int
+    distance: float
+    faces_within: int
+
+
+@dataclass(frozen=True, slots=True)
 class NamedMatch:
     """A match with the name of its person, None where the database that knows it is away.
 
     `similarity` is from 0 to 100, None where nobody has measured what the model's distances mean.
+    `faces_within` is how many faces of the person are within, None where faces were searched for.
     """
 
     face_id: int
     person_name: str | None
     distance: float
     similarity: float | None = None
+    person_id: int | None = None
+    external_id: str | None = None
+    metadata: Metadata = field(default_factory=dict)
+    faces_within: int | None = None
+
+
+MEAN, BEST = POOLINGS = ("mean", "best")
+
+
+@dataclass(frozen=True, slots=True)
+class PhotoProbe:
+    """Photos to search with.
+
+    Without `pooling` there is one photo, and each of its faces is a probe of its own. With it, the largest
+    face of each photo is the same person's: `mean` searches once, with the mean of their vectors, `best`
+    takes the least distance to any of them.
+    """
+
+    photos: tuple[PhotoFile, ...]
+    wanted: Wanted = Wanted()
+    pooling: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FaceProbe:
+    """A stored face to search with; it is not among its own matches."""
+
+    face_id: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VectorProbe:
+    """An embedding to search with, float32 of shape (dimension,), of the model that is named."""
+
+    embedding: Embedding
+    model_id: str
+
+
+Probe = PhotoProbe | FaceProbe | VectorProbe
+
+
+@dataclass(frozen=True, slots=True)
+class SearchTerms:
+    """What is searched for: `k` matches per probe, 1 to 1000, within a tolerance, among the faces of `query`.
+
+    With `by_person` a match is a person, once; faces without a person are left out.
+    """
+
+    k: int = 1
+    tolerance: WantedTolerance = None
+    query: FaceQuery = EVERY_FACE
+    by_person: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeFace:
-    """One face of a probe photo with its matches, nearest first."""
+    """One face of a probe photo with its matches, nearest first.
+
+    A probe that is no photo, or several, has NO_BOX.
+    """
 
     box: Box
     matches: tuple[NamedMatch, ...]
@@ -533,6 +794,40 @@ class AddedFace:
     duplicate_of: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class EnrolmentTerms:
+    """How the faces of a photo are to be stored.
+
+    Args:
+        person_name: of the person, which is made where there is none of this name; empty: nobody; None: as
+            the photo's name says.
+        person_id: of a person that there is, instead of a name.
+        faces: `largest` of the photo, `all` of them, or `single`: a photo with several is refused.
+        skip_duplicates: whether a photo whose bytes are stored already is left out.
+    """
+
+    person_name: str | None = None
+    person_id: int | None = None
+    external_id: str | None = None
+    metadata: Metadata = field(default_factory=dict)
+    faces: str = "largest"
+    skip_duplicates: bool = False
+    wanted: Wanted = Wanted()
+
+
+@dataclass(frozen=True, slots=True)
+class EnrolledPhoto:
+    """What became of a photo: the faces that were stored, at least one, and how many were detected.
+
+    `duplicate_of` is the first face that was stored of the same photo's bytes; where it was not stored again,
+    `faces` holds that one.
+    """
+
+    faces: tuple[StoredFace, ...]
+    faces_found: int
+    duplicate_of: int | None = None
+
+
 FILE_STATUSES = ("inserted", "no_face", "duplicate", "failed", "skipped")
 
 
@@ -593,11 +888,13 @@ class ImportOptions:
         faces: `largest` of each photo, `all` of them, or `single`: photos with several are refused.
         skip_duplicates: whether photos whose bytes are stored already are left out.
         waited_for: whether somebody waits for the end; such jobs go first.
+        collection: where the faces go.
     """
 
     faces: str = "largest"
     skip_duplicates: bool = True
     waited_for: bool = False
+    collection: str = DEFAULT_COLLECTION
 
 
 QUEUED, RUNNING, DONE, FAILED, CANCELLED = "queued", "running", "done", "failed", "cancelled"
@@ -605,6 +902,7 @@ JOB_STATES = (QUEUED, RUNNING, DONE, FAILED, CANCELLED)
 
 
 COMMANDS_PLACE = "command-"
+IMPORT, REENCODING = JOB_KINDS = ("import", "reencoding")
 
 
 @dataclass(frozen=True, slots=True)
@@ -612,7 +910,8 @@ class NewJob:
     """An import that is about to be queued.
 
     `place` is the data folder whose processes may work on it, or one that begins with COMMANDS_PLACE, of a
-    process that works on it alone: where its lease ends, nobody takes it over.
+    process that works on it alone: where its lease ends, nobody takes it over. `collection` is the number of
+    the one that the options name.
     """
 
     id: str
@@ -620,13 +919,16 @@ class NewJob:
     file_name: str
     options: ImportOptions
     total: int
+    collection: int = DEFAULT_NUMBER
+    kind: str = IMPORT
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
     """An import as the database knows it. Times are in UTC.
 
-    `number` grows in the order of arrival. `counts` holds how many files ended in each of FILE_STATUSES;
+    `number` grows in the order of arrival; `collection` is the number of the collection that `options`
+    names, and `kind` one of JOB_KINDS. `counts` holds how many files ended in each of FILE_STATUSES;
     `worked_s` is for how long a process was at work on it. `attempts` is how often it was claimed since its
     last report. `error_code` and `error` say why it failed.
     """
@@ -645,6 +947,8 @@ class Job:
     attempts: int = 0
     error_code: str | None = None
     error: str | None = None
+    collection: int = DEFAULT_NUMBER
+    kind: str = IMPORT
 
     @property
     def is_over(self) -> bool:
@@ -733,7 +1037,8 @@ class Readiness:
 class Figures:
     """What the gallery holds and what waits; None is what nobody can tell while the database is away.
 
-    `changes_behind` is how many changes of the database this host's copy has not taken over.
+    `faces` are those of all collections. `changes_behind` is by how many numbers of changes this host's copy
+    of a collection is behind, of that which is farthest behind.
     """
 
     faces: int | None = None
@@ -743,7 +1048,6 @@ class Figures:
 
 
 SCOPES = ("read", "write", "admin")
-DEFAULT_COLLECTION = "default"
 
 
 @dataclass(frozen=True, slots=True)
@@ -785,12 +1089,12 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who sends a request: a key's prefix, name, scope and collection."""
+    """Who sends a request: a key's prefix, name, scope and collection, or ALL_COLLECTIONS."""
 
     who: str
     name: str = ""
     scope: str = "admin"
-    collection: str = DEFAULT_COLLECTION
+    collection: str = ALL_COLLECTIONS
 
     @property
     def is_local(self) -> bool:

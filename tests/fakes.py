@@ -1,34 +1,47 @@
 """Stand-ins for unit tests. Each subclasses its port, so the type checker keeps it honest."""
 
-import json
+import io
 import threading
 import uuid
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import groupby
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image as Pillow
 
-from facesearch.errors import InvalidParameter, ModelMismatch
+from facesearch.errors import FaceNotFound, InvalidParameter, ModelMismatch, PersonNotFound
 from facesearch.interfaces import ANY_FACE, FaceIndex, Image, ImageDatabase, ImageEncoder
 from facesearch.records import (
+    DEFAULT_NUMBER,
     AlignedFace,
     Box,
     Calibration,
+    Crop,
+    CropStyle,
     Detection,
+    Embedding,
     FaceChange,
     FaceChanges,
+    FaceEdit,
     FaceFilter,
+    FaceQuery,
     Match,
     NewFace,
+    Page,
+    PersonMatch,
     PhotoInfo,
     Quality,
     StoredFace,
     Wanted,
 )
+from tests.fake_queries import check_face, check_metadata, check_query, check_texts, is_meant
 
 
 class FakeImage(Image):
@@ -55,6 +68,19 @@ class FakeImage(Image):
         pixels = np.ascontiguousarray(pixels)
         pixels.flags.writeable = False
         return pixels, float(step)
+
+    def crop(self, box: Box, roll_deg: float, style: CropStyle) -> Crop:
+        step = 2 * max(box.width, box.height) / style.side_px
+        down, right = (np.indices((style.side_px, style.side_px)) + 0.5 - style.side_px / 2) * step
+        turn = np.radians(roll_deg)
+        rows = np.floor(box.top + box.height / 2 + right * np.sin(turn) + down * np.cos(turn)).astype(int)
+        columns = np.floor(box.left + box.width / 2 + right * np.cos(turn) - down * np.sin(turn)).astype(int)
+        height, width = self._pixels.shape[:2]
+        inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
+        square = self._pixels[rows.clip(0, height - 1), columns.clip(0, width - 1)] * inside[..., np.newaxis]
+        file = io.BytesIO()
+        Pillow.fromarray(square.astype(np.uint8)).save(file, style.format, quality=style.quality)
+        return Crop(f"image/{style.format}", file.getvalue())
 
 
 class FakeEncoder(ImageEncoder):
@@ -113,7 +139,7 @@ class FakeIndex(FaceIndex):
         self._seen: tuple[str, int] | None = None
         self._faces: dict[int, FaceChange] = {}
 
-    def for_model(self, model_id: str, dimension: int) -> "FakeIndex":
+    def of(self, collection: int, model_id: str, dimension: int) -> "FakeIndex":
         return FakeIndex(model_id, dimension)
 
     def catch_up(self, database: ImageDatabase) -> None:
@@ -134,11 +160,33 @@ class FakeIndex(FaceIndex):
         faces = [face for face in self._faces.values() if only is None or _is_wanted(face, only)]
         return [_nearest(faces, probe.astype(np.float64), k, tolerance) for probe in embeddings]
 
+    def search_people(
+        self,
+        embeddings: NDArray[np.float32],
+        k: int,
+        tolerance: float,
+        only: FaceFilter | None = None,
+        *,
+        pooled: bool = False,
+    ) -> list[list[PersonMatch]]:
+        self.search(embeddings, k, tolerance, only)  # raises where a parameter is out of range
+        faces = [
+            face for face in self._faces.values() if face.person and (only is None or _is_wanted(face, only))
+        ]
+        groups = [embeddings] if pooled else [probe[np.newaxis] for probe in embeddings]
+        return [_nearest_people(faces, group.astype(np.float64), k, tolerance) for group in groups]
+
+    def keep_only(self, galleries: Mapping[int, str | None]) -> None:
+        """There are no files."""
+
     def count(self) -> int:
         return len(self._faces)
 
     def extent(self) -> tuple[int, int]:
         return self._seen[1] if self._seen else 0, len(self._faces)
+
+    def has_copy(self) -> bool:
+        return self._seen is not None
 
     def ping(self) -> None:
         pass
@@ -148,8 +196,10 @@ class FakeIndex(FaceIndex):
 
 
 def _is_wanted(face: FaceChange, only: FaceFilter) -> bool:
-    return (only.face_ids is None or face.face_id in only.face_ids) and (
-        only.persons is None or face.person in only.persons
+    return (
+        (only.face_ids is None or face.face_id in only.face_ids)
+        and (only.persons is None or face.person in only.persons)
+        and face.face_id not in only.without
     )
 
 
@@ -169,6 +219,21 @@ def _nearest(
     return [Match(face_id, distance) for distance, face_id in pairs[:k]]
 
 
+def _nearest_people(
+    faces: Sequence[FaceChange], probes: NDArray[np.float64], k: int, tolerance: float
+) -> list[PersonMatch]:
+    least: dict[int, float] = {}
+    for probe in probes:
+        for match in _nearest(faces, probe, len(faces), tolerance):
+            least[match.face_id] = min(match.distance, least.get(match.face_id, tolerance))
+    pairs = [(least[face.face_id], face.face_id, face.person) for face in faces if face.face_id in least]
+    within = Counter(person for _, _, person in pairs)
+    nearest: dict[int, PersonMatch] = {}
+    for distance, face_id, person in sorted(pairs):
+        nearest.setdefault(person, PersonMatch(person, face_id, distance, within[person]))
+    return list(nearest.values())[:k]
+
+
 class FakeImageDatabase(ImageDatabase):
     """The truth about faces in memory; lives as long as its test. Any thread may call it.
 
@@ -184,7 +249,8 @@ class FakeImageDatabase(ImageDatabase):
         self._lock = threading.RLock()
         self._inside = False
         self._failure: BaseException | None = None
-        self._photos: dict[int, bytes] = {}
+        self._crops: dict[int, Crop] = {}
+        self._photos: dict[int, tuple[bytes, int | None]] = {}
         self._model: tuple[str, int] | None = None
         self._faces: dict[int, StoredFace] = {}
         self._newest_face = 0
@@ -233,13 +299,19 @@ class FakeImageDatabase(ImageDatabase):
             with self.transaction():
                 yield
 
+    def photos_of_faces(self, ids: Sequence[int]) -> dict[bytes, int | None]:
+        self.ping()
+        with self._lock:
+            there = self._photos.keys() & self._faces.keys() & set(ids)
+            return dict(self._photos[face_id] for face_id in there)
+
     def faces_of_photos(self, sha256s: Sequence[bytes]) -> dict[bytes, int]:
         self.ping()
         with self._lock:
             found: dict[bytes, int] = {}
             for face_id in sorted(self._faces, reverse=True):
-                if (digest := self._photos.get(face_id)) in sha256s and digest is not None:
-                    found[digest] = face_id
+                if (photo := self._photos.get(face_id)) and photo[0] in sha256s:
+                    found[photo[0]] = face_id
             return found
 
     def add_faces(self, faces: Sequence[NewFace], model_id: str) -> list[int]:
@@ -247,20 +319,7 @@ class FakeImageDatabase(ImageDatabase):
         if not faces:
             return []
         for new in faces:
-            texts = [(new.person_name, 255), (new.version, 255), (new.photo.file_name, 1024), (model_id, 64)]
-            metadata = json.dumps(dict(new.metadata), ensure_ascii=False)
-            texts += [(new.external_id or "", 255), (metadata, 16_384)]
-            if len(metadata.encode(errors="surrogatepass")) > 16_384:
-                raise InvalidParameter
-            if new.photo_sha256 is not None and len(new.photo_sha256) != 32:
-                raise InvalidParameter
-            if any(len(text) > width for text, width in texts):
-                raise InvalidParameter
-            if any("\ud800" <= character <= "\udfff" for text, _ in texts for character in text):
-                raise InvalidParameter
-            embedding = new.face.embedding
-            if embedding.ndim != 1 or not 1 <= embedding.size <= 1024 or not np.isfinite(embedding).all():
-                raise InvalidParameter
+            check_face(new, model_id)
         with self.transaction():
             self._check_model(faces, model_id)
             return [self._add(new, model_id) for new in faces]
@@ -271,13 +330,63 @@ class FakeImageDatabase(ImageDatabase):
             there = sorted(set(ids) & self._faces.keys())
             for face_id in there:
                 name = self._faces.pop(face_id).person_name
-                if all(face.person_name != name for face in self._faces.values()):
+                self._crops.pop(face_id, None)
+                if name and all(face.person_name != name for face in self._faces.values()):
                     del self._persons[name]
-            self._changes = {n: c for n, c in self._changes.items() if c.face_id not in there}
-            for face_id in there:
-                self._newest_change += 1
-                self._changes[self._newest_change] = FaceChange(self._newest_change, face_id, None)
+                self._tell(FaceChange(0, face_id, None))
             return there
+
+    @property
+    def collection(self) -> int:
+        return DEFAULT_NUMBER
+
+    def faces(self, query: FaceQuery, limit: int, after: int | None = None) -> Page[StoredFace]:
+        if limit < 1:
+            raise InvalidParameter
+        ids = [i for i in self.face_ids(query).tolist() if after is None or i > after]
+        with self._lock:
+            items = tuple(self._faces[i] for i in ids[:limit])
+        return Page(items, ids[limit - 1] if len(ids) > limit else None)
+
+    def face_ids(self, query: FaceQuery, changed_after: int = 0) -> NDArray[np.int64]:
+        self.ping()
+        check_query(query)
+        with self._lock:
+            changed = {c.face_id for n, c in self._changes.items() if n > changed_after}
+            faces = self._faces.values()
+            return np.array(sorted(f.id for f in faces if f.id in changed and is_meant(f, query)), np.int64)
+
+    def changed_faces(self, after: int) -> NDArray[np.int64]:
+        self.ping()
+        with self._lock:
+            return np.array(sorted(c.face_id for n, c in self._changes.items() if n > after), np.int64)
+
+    def embeddings(self, ids: Sequence[int]) -> dict[int, Embedding]:
+        self.ping()
+        with self._lock:
+            changes = (c for c in self._changes.values() if c.face_id in ids)
+            return {c.face_id: c.embedding for c in changes if c.embedding is not None}
+
+    def crop(self, face_id: int) -> Crop | None:
+        self.ping()
+        with self._lock:
+            return self._crops.get(face_id)
+
+    def edit_face(self, face_id: int, edit: FaceEdit) -> StoredFace:
+        self.ping()
+        if not edit.fields <= {"external_id", "metadata"}:
+            raise InvalidParameter
+        check_texts([(edit.external_id or "", 255)])
+        check_metadata(edit.metadata)
+        with self.transaction():
+            if face_id not in self._faces:
+                raise FaceNotFound
+            if edit.fields:
+                values: dict[str, Any] = {name: getattr(edit, name) for name in edit.fields}
+                self._faces[face_id] = replace(self._faces[face_id], **values)
+                [told] = [c for c in self._changes.values() if c.face_id == face_id]
+                self._tell(told)
+            return self._faces[face_id]
 
     def gallery_model(self) -> str | None:
         self.ping()
@@ -302,6 +411,12 @@ class FakeImageDatabase(ImageDatabase):
         for start in range(0, len(changes), self._batch):
             yield FaceChanges.of(changes[start : start + self._batch])
 
+    def wipe(self) -> None:
+        self.ping()
+        with self._lock:
+            if self._inside:
+                raise InvalidParameter
+
     def ping(self) -> None:
         if self.away is not None:
             raise self.away
@@ -311,13 +426,10 @@ class FakeImageDatabase(ImageDatabase):
 
     def _add(self, new: NewFace, model_id: str) -> int:
         self._newest_face += 1
-        self._newest_change += 1
-        if new.person_name not in self._persons:
-            self._newest_person += 1
-            self._persons[new.person_name] = self._newest_person
+        person, name = self._person_of(new)
         self._faces[self._newest_face] = StoredFace(
             id=self._newest_face,
-            person_name=new.person_name,
+            person_name=name,
             version=new.version,
             photo=new.photo,
             box=new.face.box,
@@ -327,16 +439,32 @@ class FakeImageDatabase(ImageDatabase):
             quality=new.face.quality,
             external_id=new.external_id,
             metadata=dict(new.metadata),
+            person_id=person or None,
         )
         if new.photo_sha256 is not None:
-            self._photos[self._newest_face] = new.photo_sha256
-        self._changes[self._newest_change] = FaceChange(
-            self._newest_change,
-            self._newest_face,
-            new.face.embedding.astype(np.float32),
-            self._persons[new.person_name],
-        )
+            self._photos[self._newest_face] = new.photo_sha256, new.photo_bytes
+        if new.face.crop is not None:
+            self._crops[self._newest_face] = new.face.crop
+        self._tell(FaceChange(0, self._newest_face, new.face.embedding.astype(np.float32), person))
         return self._newest_face
+
+    def _tell(self, change: FaceChange) -> None:
+        """Write a change under the next number, in the place of all earlier ones of the face."""
+        self._newest_change += 1
+        number = self._newest_change
+        self._changes = {n: c for n, c in self._changes.items() if c.face_id != change.face_id}
+        self._changes[number] = FaceChange(number, change.face_id, change.embedding, change.person)
+
+    def _person_of(self, new: NewFace) -> tuple[int, str]:
+        if new.person_id is not None:
+            names = [name for name, number in self._persons.items() if number == new.person_id]
+            if not names:
+                raise PersonNotFound
+            return new.person_id, names[0]
+        if new.person_name and new.person_name not in self._persons:
+            self._newest_person += 1
+            self._persons[new.person_name] = self._newest_person
+        return self._persons.get(new.person_name, 0), new.person_name
 
     def _check_model(self, faces: Sequence[NewFace], model_id: str) -> None:
         wanted = {(model_id, new.face.embedding.size) for new in faces}

@@ -45,9 +45,13 @@ class MariaDB:
     """One server, from `start` to `remove`; use it as a context manager.
 
     It belongs to the thread that starts it: the server ends with that thread.
+
+    Args:
+        buffer_mb: the memory that it keeps pages in.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, buffer_mb: int = 128) -> None:
+        self._buffer_mb = buffer_mb
         self._program = _find_program("mariadbd", "mysqld")
         self._account = _ordinary_account()
         self._folder = Path(tempfile.mkdtemp(prefix="facesearch-mariadb-"))
@@ -161,7 +165,7 @@ class MariaDB:
         )
 
     def _base_command(self) -> list[str]:
-        small = ["--innodb-buffer-pool-size=128M", "--skip-log-bin"]
+        small = [f"--innodb-buffer-pool-size={self._buffer_mb}M", "--skip-log-bin"]
         return [self._program, "--no-defaults", f"--datadir={self._folder / 'data'}", *small]
 
     def _make_data(self) -> None:

@@ -22,7 +22,7 @@ from facesearch.bootstrap.scratch import scratch_models
 from facesearch.bootstrap.service import INDEX
 from facesearch.config import LimitSettings, Settings
 from facesearch.databases import open_image_database
-from facesearch.encoders import make_encoder
+from facesearch.encoders import encoder_of_model, make_encoder
 from facesearch.errors import FacesearchError, Unavailable
 from facesearch.images import AGTImage
 from facesearch.interfaces import FaceIndex, ImageEncoder
@@ -97,9 +97,11 @@ class Bench:
         # Before the encoder: the driver must be loaded before its libraries.
         model_id = self._gallery_model()
         with scratch_models(self._settings) as models:
-            encoder = make_encoder(self._settings.encoder, models)
-            if model_id is not None:
-                encoder = encoder.for_model(model_id)
+            chosen = self._settings.encoder
+            if model_id is None:
+                encoder = make_encoder(chosen, models)
+            else:
+                encoder = encoder_of_model(model_id, chosen, models)
             yield self._encode(encoder, photos)
             yield self._search_gallery(encoder)
             yield self._search_synthetic(encoder)

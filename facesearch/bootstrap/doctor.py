@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -23,7 +24,8 @@ from facesearch.databases.inspection import (
     state_of,
     why_unreachable,
 )
-from facesearch.encoders import make_encoder
+from facesearch.encoders import encoder_of_model, make_encoder
+from facesearch.encoders.cards import ALL_KINDS
 from facesearch.errors import FacesearchError, Unavailable
 from facesearch.images import AGTImage
 from facesearch.interfaces import ImageEncoder
@@ -56,8 +58,10 @@ def examine() -> Iterator[Finding]:
     state: list[DatabaseState] = []
     yield from _guarded("database", _database, settings, state)
     known = state[0] if state else None
-    models = list(_guarded("models", _models, settings))
+    models = list(_guarded("models", _models, settings, known))
     yield from models
+    if known is not None:
+        yield from _guarded("collections", _collections, settings, known)
     if any(finding.state == PROBLEM for finding in models):
         yield Finding(
             "encoder", WARNING, "Not tried without its models, and neither are pool, index and memory."
@@ -119,12 +123,20 @@ def _database(settings: Settings, state: list[DatabaseState]) -> Iterator[Findin
             yield from inspect_server(database, settings)
 
 
-def _models(settings: Settings) -> Iterator[Finding]:
+def _models(settings: Settings, state: DatabaseState | None) -> Iterator[Finding]:
     """Verify the weights of every installed model, and try those that are in use."""
     store = model_store(settings)
     used = [settings.encoder.model]
     if settings.encoder.detector not in DLIB_DETECTORS:
         used.append(store.detector_of(settings.encoder.detector)[0].id)
+    held = {one.model_id for one in state.collections} if state else set()
+    cards = [store.card("dlib"), *store.installed().values()]
+    used += [
+        card.id
+        for card in cards
+        if card.task == "recognition" and {card.model_id(kind) for kind in ALL_KINDS} & held
+    ]
+    used = list(dict.fromkeys(used))
     tried = []
     for model in used:
         test = check_model(settings, model)
@@ -137,8 +149,30 @@ def _models(settings: Settings) -> Iterator[Finding]:
     yield Finding("models", OK, f"Checksums are right; tried on the test photos: {', '.join(tried)}.")
 
 
+def _collections(settings: Settings, state: DatabaseState) -> Iterator[Finding]:
+    """Say whether vectors of every collection's model can be made."""
+    missing = 0
+    for one in state.collections:
+        for model_id in filter(None, (one.model_id, one.next_model_id)):
+            try:
+                encoder_of_model(model_id, settings.encoder, settings.data_dir / MODELS)
+            except FacesearchError:
+                missing += 1
+                yield Finding(
+                    "collections",
+                    PROBLEM,
+                    f"{one.name} holds {one.faces:,} faces of {model_id}, and no installed model makes such "
+                    "vectors: it cannot be searched.",
+                    "Install the model again (`facesearch models add FILE`), or delete the collection.",
+                )
+    if not missing:
+        number = len(state.collections)
+        what = "1 collection" if number == 1 else f"{number:,} collections"
+        yield Finding("collections", OK, f"{what}; vectors of every model that they hold can be made.")
+
+
 def _encoder(settings: Settings, models: Path, state: DatabaseState | None) -> Iterator[Finding]:
-    """Encode a test photo as a search does, with the gallery's model."""
+    """Encode a test photo as a search does, with the default collection's model."""
     encoder = _gallery_encoder(settings, models, state)
     image = AGTImage.open(_photo().data, _TEST_PHOTO, LimitSettings())
     encoder.ping()
@@ -170,20 +204,45 @@ def _pool(settings: Settings, models: Path) -> Iterator[Finding]:
 
 
 def _index(settings: Settings, state: DatabaseState | None) -> Iterator[Finding]:
-    """Look at the gallery's copy, and at the memory that it takes."""
-    encoder = _gallery_encoder(settings, settings.data_dir / MODELS, state)
+    """Look at the copy of each collection, and at the memory that they take."""
+    encoder = make_encoder(settings.encoder, settings.data_dir / MODELS)
     kind = HNSWIndex if settings.search.index == "hnsw" else ExactIndex
-    arguments = (encoder.model_id, encoder.dimension, InlinePool(), _NOBODY_DOES)
+    arguments = (settings.data_dir / INDEX, encoder.model_id, encoder.dimension, InlinePool(), _NOBODY_DOES)
     # Of the approximate index this tells whether its library is there; both read the same copy.
-    kind(settings.data_dir / INDEX, *arguments).close()
-    index = ExactIndex(settings.data_dir / INDEX, *arguments)
-    faces = state.faces if state else 0
-    with closing(index):
-        yield inspect_index(
-            index, state.database_id if state else None, state.newest_change if state else None, faces
+    kind(*arguments).close()
+    with closing(ExactIndex(*arguments)) as index:
+        if state is None or not state.collections:
+            yield inspect_index(index, None, None, 0)
+            faces = index.count()
+            size = index_bytes(encoder.dimension, faces, FIT_FROM)
+        else:
+            yield from _copies(index, state)
+            faces = state.faces
+            size = sum(index_bytes(one.dimension, one.faces, FIT_FROM) for one in state.collections)
+    yield host_checks.check_memory(settings, size, faces)
+
+
+def _copies(index: ExactIndex, state: DatabaseState) -> Iterator[Finding]:
+    """Look at the copy of each collection that has a model; of several, those in order are one finding."""
+    held = [one for one in state.collections if one.model_id]
+    if not held:
+        yield inspect_index(index, state.database_id, state.collections[0].newest_change, 0)
+        return
+    in_order = []
+    for one in held:
+        with closing(index.of(one.number, str(one.model_id), one.dimension)) as copy:
+            finding = inspect_index(copy, state.database_id, one.newest_change, one.faces)
+        if len(held) == 1:
+            yield finding
+        elif finding.state != OK:
+            yield replace(finding, message=f"{one.name}: {finding.message}")
+        else:
+            in_order.append(one)
+    if in_order:
+        faces = sum(one.faces for one in in_order)
+        yield Finding(
+            "index", OK, f"The copies of {len(in_order):,} collections are in order; {faces:,} faces."
         )
-        faces = faces or index.count()
-    yield host_checks.check_memory(settings, index_bytes(encoder.dimension, faces, FIT_FROM), faces)
 
 
 def _open_files(settings: Settings) -> Iterator[Finding]:
@@ -201,9 +260,11 @@ def _clock(settings: Settings, state: DatabaseState | None) -> Iterator[Finding]
 
 
 def _gallery_encoder(settings: Settings, models: Path, state: DatabaseState | None) -> ImageEncoder:
-    """The configured encoder, for the model that the gallery got with its first face."""
-    encoder = make_encoder(settings.encoder, models)
-    return encoder.for_model(state.model_id) if state and state.model_id else encoder
+    """The encoder of the default collection: of its model, and of the configured one without."""
+    held = state.collections[0].model_id if state and state.collections else None
+    if held is None:
+        return make_encoder(settings.encoder, models)
+    return encoder_of_model(held, settings.encoder, models)
 
 
 def _photo() -> PhotoFile:

@@ -7,7 +7,7 @@ from pathlib import Path
 from facesearch.bootstrap.service import build_api
 from facesearch.config import LimitSettings, Settings
 from facesearch.encoders import KINDS
-from facesearch.records import FileReport, ImportOptions, Job
+from facesearch.records import DEFAULT_COLLECTION, FileReport, ImportOptions, Job
 from facesearch.service import faces_of, read_encodings
 from facesearch.service.archive import PhotoArchive
 from facesearch.service.folder import PhotoFolder
@@ -16,7 +16,11 @@ from facesearch.service.photo_source import PhotoSource
 
 
 def import_encodings(
-    settings: Settings, file: Path, names_file: Path | None, allow_pickle: bool
+    settings: Settings,
+    file: Path,
+    names_file: Path | None,
+    allow_pickle: bool,
+    collection: str = DEFAULT_COLLECTION,
 ) -> tuple[int, int]:
     """Store the encodings of a face_recognition gallery; return how many were stored, of how many.
 
@@ -27,7 +31,7 @@ def import_encodings(
     faces = faces_of(read_encodings(file, names_file, allow_pickle=allow_pickle), file.name)
     api = build_api(settings)
     try:
-        return api.import_faces(faces, KINDS["plain"].model_id), len(faces)
+        return api.import_faces(faces, KINDS["plain"].model_id, collection), len(faces)
     finally:
         api.close()
 

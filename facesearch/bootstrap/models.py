@@ -2,15 +2,17 @@
 
 import tempfile
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from facesearch.bootstrap.direct import tables_version
 from facesearch.bootstrap.service import MODELS, worker_pool
 from facesearch.config import EncoderSettings, LimitSettings, Settings, change_settings
-from facesearch.databases import open_image_database
+from facesearch.databases import open_collection_store, open_image_database
 from facesearch.encoders import make_encoder
 from facesearch.encoders.calibration import described, fit, with_calibrations
 from facesearch.encoders.cards import ALL_KINDS, ModelCard
@@ -23,6 +25,7 @@ from facesearch.images import AGTImage
 from facesearch.service.labelled import EncodeLabelled, encode_labelled, labelled_photos
 
 DLIB_DETECTORS = ("hog", "cnn")
+_PAGE = 1000
 TEST_PHOTOS = Path(__file__).resolve().parents[2] / "test_images"
 
 
@@ -125,10 +128,33 @@ def use_model(settings: Settings, model: str, kind: str | None) -> None:
     gallery = _gallery_model(settings)
     if gallery is not None and gallery not in (card.model_id("plain"), card.model_id("mirror")):
         raise ModelMismatch(
-            f"The gallery holds faces of {gallery}; vectors of {model} cannot be compared with them. Name an "
-            "empty gallery first (data_dir, or database.database for MySQL) and enrol the photos there again."
+            f"The gallery holds faces of {gallery}; vectors of {model} cannot be compared with them. Give "
+            f"{model} a collection of its own (facesearch collections create NAME --model "
+            f"{card.model_id(settings.encoder.kind)}), or name an empty gallery (data_dir, or "
+            "database.database for MySQL) and enrol the photos there again."
         )
     return change_settings("encoder", {"model": model, **({"kind": kind} if kind else {})})
+
+
+def collections_of(settings: Settings, card: ModelCard) -> list[str]:
+    """Return the names of the collections that hold, or are getting, vectors of a recognition network.
+
+    Raises:
+        DatabaseUnavailable: the database that knows them is away.
+        Conflict: its tables are not of this version.
+    """
+    if card.task != "recognition" or tables_version(settings)[0] is None:
+        return []
+    spaces = {card.model_id(kind) for kind in ALL_KINDS}
+    with closing(open_image_database(settings, read_only=True)) as database:
+        store, at = open_collection_store(database), 0
+        names: list[str] = []
+        while True:
+            page = store.collections(_PAGE, at)
+            names += [one.name for one in page.items if {one.model_id, one.next_model_id} & spaces]
+            if page.next is None:
+                return names
+            at = page.next
 
 
 def calibrate_model(settings: Settings, model: str, source: Path, say: Callable[[str], None]) -> None:

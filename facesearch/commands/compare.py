@@ -6,12 +6,14 @@ from typing import Any
 
 import click
 
+from facesearch.commands.collection_options import collection_option
 from facesearch.commands.import_report import printable
 from facesearch.commands.photo_arguments import PHOTO, TOLERANCE, read_photo
 from facesearch.commands.remote_options import asked, check_key, service_options
 from facesearch.commands.terminal import paragraph, table
 from facesearch.config import load_settings
 from facesearch.errors import FacesearchError
+from facesearch.records import DEFAULT_COLLECTION
 
 _SHOWN = 20
 
@@ -26,6 +28,7 @@ _SHOWN = 20
     metavar="N|auto",
     help="Distance up to which two faces are one person's, 0 to 2, or `auto`.  [default: the model's]",
 )
+@collection_option
 @service_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def compare(
@@ -33,24 +36,30 @@ def compare(
     photo2: Path,
     largest: bool,
     tolerance: float | str | None,
+    collection: str | None,
     url: str | None,
     key: str | None,
     as_json: bool,
 ) -> None:
-    """Compare every face of PHOTO1 with every face of PHOTO2, the nearest pair first. Nothing is stored."""
+    """Compare every face of PHOTO1 with every face of PHOTO2, the nearest pair first. Nothing is stored.
+
+    With the model of the collection.
+    """
     check_key(url, key)
-    photos = {"source": (photo1.name, read_photo(photo1)), "target": (photo2.name, read_photo(photo2))}
+    source, target = ((photo.name, read_photo(photo)) for photo in (photo1, photo2))
     try:
         if url is not None:
-            query = {"max_faces": 1 if largest else None, "tolerance": tolerance}
-            found = asked(url, key, "v1/compare", query, photos, "pairs")
+            query = {"max_faces": 1 if largest else None, "tolerance": tolerance, "collection": collection}
+            files = [("source", source), ("target", target)]
+            found = asked(url, key, "v1/compare", query, files, "pairs")
         else:
             # Here, not above: numpy's threads are limited before it is loaded.
             from facesearch.bootstrap.direct import compare_photos  # noqa: PLC0415
 
-            found = compare_photos(load_settings(), photos["source"], photos["target"], tolerance, largest)
+            name = collection or DEFAULT_COLLECTION
+            found = compare_photos(load_settings(), source, target, tolerance, largest, name)
     except FacesearchError as error:
-        raise click.ClickException(_with_path(error.message, photo1, photo2)) from None
+        raise type(error)(_with_path(error.message, photo1, photo2)) from None
     click.echo(json.dumps(found, indent=2) if as_json else "\n".join(_lines(photo1.name, photo2.name, found)))
 
 

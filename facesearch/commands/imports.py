@@ -5,16 +5,20 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 from click.core import ParameterSource
 
+from facesearch.commands.collection_options import collection_option
 from facesearch.commands.import_report import Imported, ReportFile, Summary, printable
+from facesearch.commands.member_bar import MemberBar
+from facesearch.commands.printing import counted
 from facesearch.config import load_settings
 from facesearch.errors import FacesearchError, Invalid, TooLarge
-from facesearch.records import DONE, FILE_STATUSES, ImportOptions, Job
+from facesearch.records import DEFAULT_COLLECTION, DONE, FILE_STATUSES, ImportOptions, Job
 
 if TYPE_CHECKING:
     from facesearch.commands.import_bar import ImportBar
@@ -53,6 +57,7 @@ _STORES_AGAIN = "What is stored stays. To go on without storing it again, leave 
     show_default=True,
     help="What becomes of a photo whose bytes are stored already.",
 )
+@collection_option
 @click.option(
     "--url", metavar="URL", help="A running service to import into.  [default: the database itself]"
 )
@@ -77,6 +82,7 @@ def import_gallery(
     source: Path,
     faces: str,
     duplicates: str,
+    collection: str | None,
     url: str | None,
     key: str | None,
     report: Path | None,
@@ -84,7 +90,7 @@ def import_gallery(
     names_file: Path | None,
     allow_pickle: bool,
 ) -> None:
-    """Import the photos of a FOLDER or a ZIP, or a gallery of face_recognition.
+    """Import the photos of a FOLDER or a ZIP, an exported collection, or a gallery of face_recognition.
 
     Names come from people.csv in it (path, person, external_id; further columns become metadata), else from
     names such as Ada_Lovelace_0001.jpg, or from the folder that a photo lies in. What went wrong with a file
@@ -94,37 +100,75 @@ def import_gallery(
 
     A gallery of face_recognition is a .npy, .npz or pickle FILE of encodings, with their names. They are
     `plain` vectors; an empty gallery becomes a plain one, a mirror gallery refuses them.
+
+    A ZIP that `export` has written goes whole into a collection that is empty, or is made; with no service
+    between, so without --url.
     """
+    name = collection or DEFAULT_COLLECTION
     if source.suffix.lower() in _ENCODINGS and source.is_file():
         _refuse_options(context, _FOR_PHOTOS, f"{source.name} holds encodings")
-        _import_encodings(source, names_file, allow_pickle)
+        _import_encodings(source, names_file, allow_pickle, name)
+        return
+    if source.is_file() and _is_export(source):
+        for_others = {**_FOR_PHOTOS, **_FOR_ENCODINGS}
+        del for_others["as_json"]
+        _refuse_options(context, for_others, f"{source.name} is an exported collection")
+        _import_export(source, name, as_json)
         return
     _refuse_options(context, _FOR_ENCODINGS, f"{source.name} holds photos")
     if not source.is_dir() and not _is_zip(source):
-        name = printable(source.name)
+        file = printable(source.name)
         raise Invalid(
-            f"{name} is no folder, no zip of photos, and no .npy, .npz or pickle file of encodings."
+            f"{file} is no folder, no zip of photos, and no .npy, .npz or pickle file of encodings."
         )
-    options = ImportOptions(faces, skip_duplicates=duplicates == "skip")
+    options = ImportOptions(faces, skip_duplicates=duplicates == "skip", collection=name)
     if key is not None and url is None:
         raise click.UsageError("--key goes with --url.")
-    _import_photos(source, options, url, key, report, as_json)
+    # Where none is named, a service takes the key's own.
+    service = None if url is None else _Service(url, key, collection)
+    _import_photos(source, options, service, report, as_json)
 
 
-def _import_encodings(file: Path, names_file: Path | None, allow_pickle: bool) -> None:
+@dataclass(frozen=True, slots=True)
+class _Service:
+    """Where photos are sent: a service, and the collection there, None for the key's own."""
+
+    url: str
+    key: str | None
+    collection: str | None
+
+
+def _import_encodings(file: Path, names_file: Path | None, allow_pickle: bool, collection: str) -> None:
     # Here, not above: `serve` needs none of it, and numpy's threads are limited before it is loaded.
     from facesearch.bootstrap import import_encodings  # noqa: PLC0415
 
-    stored, known = import_encodings(load_settings(), file, names_file, allow_pickle)
+    stored, known = import_encodings(load_settings(), file, names_file, allow_pickle, collection)
     before = f"; {known - stored} were stored already" if stored < known else ""
     click.echo(f"Imported {stored} faces from {file.name}{before}.")
+
+
+def _is_export(file: Path) -> bool:
+    from facesearch.bootstrap.exporting import is_export  # noqa: PLC0415
+
+    return _is_zip(file) and is_export(load_settings(), file)
+
+
+def _import_export(file: Path, collection: str, as_json: bool) -> None:
+    from facesearch.bootstrap.exporting import import_export  # noqa: PLC0415
+
+    with MemberBar(sys.stderr.isatty() and not as_json) as bar:
+        told = import_export(load_settings(), file, collection, bar.show)
+    if as_json:
+        click.echo(json.dumps(told, indent=2))
+        return
+    what = f"{counted(told['faces'], 'face')} and {counted(told['people'], 'person', 'people')}"
+    click.echo(f"Imported {what} from {printable(file.name)} into {printable(collection)}.")
 
 
 def _import_photos(
     source: Path,
     options: ImportOptions,
-    url: str | None,
-    key: str | None,
+    service: _Service | None,
     report: Path | None,
     as_json: bool,
 ) -> None:
@@ -135,10 +179,10 @@ def _import_photos(
         with ExitStack() as stack:
             file = stack.enter_context(ReportFile(report)) if report else None
             bar = stack.enter_context(ImportBar(sys.stderr.isatty() and not as_json))
-            if url is None:
+            if service is None:
                 imported = _import_directly(source, options, bar)
             else:
-                imported = stack.enter_context(_import_remotely(source, options, url, key, bar))
+                imported = stack.enter_context(_import_remotely(source, options, service, bar))
             name = printable(source.resolve().name or str(source))
             summary = Summary(name, imported, time.monotonic() - started, report)
             summary.read(file)
@@ -167,25 +211,25 @@ def _import_directly(source: Path, options: ImportOptions, bar: "ImportBar") -> 
 
 @contextmanager
 def _import_remotely(
-    source: Path, options: ImportOptions, url: str, key: str | None, bar: "ImportBar"
+    source: Path, options: ImportOptions, where: _Service, bar: "ImportBar"
 ) -> Iterator[Imported]:
     """Import into a service, and stay connected to it while the reports are read."""
     from facesearch.bootstrap import Part, folder_to_send  # noqa: PLC0415
     from facesearch.commands.remote_import import RemoteImport  # noqa: PLC0415
     from facesearch.commands.remote_service import RemoteService  # noqa: PLC0415
 
-    with closing(RemoteService(url, bar.waiting, key=key)) as service:
+    with closing(RemoteService(where.url, bar.waiting, key=where.key)) as service:
         limits = service.limits()
         if not source.is_dir():
             with source.open("rb") as archive:
                 _check_size(source, limits.zip_bytes)
-                sending = RemoteImport(service, options, None, bar.files, bar.sending)
+                sending = RemoteImport(service, options, None, bar.files, bar.sending, where.collection)
                 yield sending.run([Part(source.name, archive, {})])
             return
         most_files = min(_FILES_A_PART, max(1, limits.zip_entries // 2))
         most_bytes = min(_BYTES_A_PART, limits.zip_bytes // 2, limits.zip_expanded_bytes // 2)
         with folder_to_send(source, limits.photo_bytes, most_files, most_bytes) as parts:
-            sending = RemoteImport(service, options, len(parts), bar.files, bar.sending)
+            sending = RemoteImport(service, options, len(parts), bar.files, bar.sending, where.collection)
             yield sending.run(parts)
 
 

@@ -13,25 +13,26 @@ from urllib.parse import quote
 import click
 
 from facesearch.commands.import_report import ReportFile, described
+from facesearch.commands.printing import as_object, moment
 from facesearch.commands.remote_options import check_key, service_at, service_options
 from facesearch.commands.remote_service import RemoteService
 from facesearch.commands.terminal import paragraph, table
+from facesearch.commands.text_arguments import COLLECTION
 from facesearch.config import load_settings
 from facesearch.errors import Unavailable
 from facesearch.records import FileReport
 
-_INDENT = 12
+_INDENT = 14
 _COLOURS = {"done": "green", "failed": "red", "cancelled": "yellow"}
 
-as_object = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 job_argument = click.argument("job_id", metavar="ID")
 
 
 class Jobs(Protocol):
     """Where jobs are told of, in the shapes of /v1/jobs."""
 
-    def jobs(self, limit: int) -> list[dict[str, Any]]:
-        """The newest first."""
+    def jobs(self, limit: int, collection: str | None) -> list[dict[str, Any]]:
+        """The newest first, of a collection or of all."""
 
     def job(self, job_id: str) -> dict[str, Any]:
         """One job."""
@@ -52,12 +53,15 @@ def jobs() -> None:
 @click.option(
     "--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="How many at most."
 )
+@click.option(
+    "--collection", metavar="NAME", type=COLLECTION, help="Those of this collection.  [default: of all]"
+)
 @service_options
 @as_object
-def list_jobs(limit: int, url: str | None, key: str | None, as_json: bool) -> None:
-    """List jobs, the newest first."""
+def list_jobs(limit: int, collection: str | None, url: str | None, key: str | None, as_json: bool) -> None:
+    """List jobs, the newest first; with a key of one collection, those of that."""
     with _opened(url, key) as source:
-        found = source.jobs(limit)
+        found = source.jobs(limit, collection)
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return
@@ -136,8 +140,8 @@ class _RemoteJobs:
     def __init__(self, service: RemoteService) -> None:
         self._service = service
 
-    def jobs(self, limit: int) -> list[dict[str, Any]]:
-        found = self._service.ask("GET", "v1/jobs", {"limit": limit}).get("jobs")
+    def jobs(self, limit: int, collection: str | None) -> list[dict[str, Any]]:
+        found = self._service.ask("GET", "v1/jobs", {"limit": limit, "collection": collection}).get("jobs")
         if not isinstance(found, list):
             raise Unavailable(f"What {self._service.name} answers is not understood: is it a facesearch?")
         return found
@@ -173,12 +177,13 @@ def _told(job: dict[str, Any]) -> list[str]:
         state += "" if job["left_s"] is None else f", about {job['left_s']:,.0f} s left"
     what = described({name: number for name, number in counts.items() if name != "total"}) or "none done"
     fields = {
+        "collection": job.get("collection"),
         "archive": job["file_name"] or "(no name)",
         "faces": f"{job['faces']} of each photo; duplicates: {job['duplicates']}",
         "files": f"{job['done']:,} of {counts['total']:,}: {what}",
-        "created": _moment(job["created_at"]),
-        "started": _moment(job["started_at"]),
-        "finished": _moment(job["finished_at"]),
+        "created": moment(job["created_at"]),
+        "started": moment(job["started_at"]),
+        "finished": moment(job["finished_at"]),
         "error": job["error"] and job["error"]["message"],
     }
     lines = [click.style(job["id"], bold=True), f"{'  state':<{_INDENT}}{state}"]
@@ -212,10 +217,6 @@ def _begun(files: Iterator[FileReport]) -> Iterator[FileReport]:
     """The same, the first of them read: a job that is not there shows before a file is written."""
     first = next(files, None)
     return files if first is None else chain([first], files)
-
-
-def _moment(text: str | None) -> str | None:
-    return text and f"{datetime.fromisoformat(text).astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _ago(text: str, now: datetime) -> str:

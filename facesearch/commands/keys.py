@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from facesearch.commands.terminal import table
+from facesearch.commands.printing import as_object
+from facesearch.commands.terminal import paragraph, table
+from facesearch.commands.text_arguments import COLLECTION
 from facesearch.config import load_settings
 from facesearch.errors import InvalidParameter
-from facesearch.records import DEFAULT_COLLECTION, SCOPES, Key
+from facesearch.records import ALL_COLLECTIONS, DEFAULT_COLLECTION, SCOPES, Key
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -20,8 +22,6 @@ if TYPE_CHECKING:
 _SPAN = re.compile(r"([0-9]{1,6})([hdw])")
 _UNITS = {"h": "hours", "d": "days", "w": "weeks"}
 _KEY_IN_TEXT = re.compile(r"fs_([0-9a-z]{8})_.*")
-
-as_object = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.group()
@@ -41,7 +41,12 @@ def keys() -> None:
     help="read: searches and information; write: also what changes something; admin: everything.",
 )
 @click.option(
-    "--collection", default=DEFAULT_COLLECTION, show_default=True, help="The collection that it is for."
+    "--collection",
+    metavar="NAME|*",
+    type=COLLECTION,
+    default=DEFAULT_COLLECTION,
+    show_default=True,
+    help="The collection that it is for; '*', in quotes, is for all, and for making and deleting them.",
 )
 @click.option("--name", default="", help="Whose key it is, for people to read.")
 @click.option(
@@ -52,14 +57,19 @@ def keys() -> None:
 )
 @as_object
 def create(scope: str, collection: str, name: str, expires: str | None, as_json: bool) -> None:
-    """Make a key, and show it once: it is not kept, only its SHA-256."""
+    """Make a key, and show it once: it is not kept, only its SHA-256.
+
+    A key is for one collection, which is meant where its requests name none, or for all.
+    """
     expires_at = None if expires is None else _moment(expires, datetime.now(UTC))
     with _desk() as desk:
         text, key = desk.create(scope, collection, name, expires_at)
     if as_json:
         click.echo(json.dumps({"key": text, **_told(key)}, indent=2))
         return
-    click.echo(f"Made the key {key.prefix} of scope {key.scope}, {_end(key)}. It is shown this once:\n")
+    what = "all collections" if key.collection == ALL_COLLECTIONS else f"the collection {key.collection}"
+    made = f"Made the key {key.prefix} of scope {key.scope} for {what}, {_end(key)}. It is shown this once:"
+    click.echo(paragraph("", made, 0) + "\n")
     click.echo(f"  {text}\n")
     click.echo("Send it as the header `X-API-Key`, or as `Authorization: Bearer`.")
 
@@ -80,7 +90,7 @@ def list_keys(as_json: bool) -> None:
     else:
         rows = [_row(key) for key in found]
         heads = ["prefix", "name", "scope", "collection", "state", "made", "last used", "expires"]
-        click.echo("\n".join(table(heads, rows, shrinks=1)))
+        click.echo("\n".join(table(heads, rows, shrinks=(1, 3))))
 
 
 @keys.command(short_help="Revoke a key for good.")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from facesearch.commands.import_report import printable
 from facesearch.config import Settings, load_settings
 from facesearch.errors import Conflict, FacesearchError, NotAllowed
 
@@ -23,7 +24,7 @@ accept_licence = click.option(
 )
 
 
-@click.group()
+@click.group(short_help="Recognition networks and detectors.")
 def models() -> None:
     """Recognition networks and detectors: list, add, check and choose them.
 
@@ -189,8 +190,8 @@ def quantise(model: str) -> None:
 @models.command(short_help="Remove an installed model.")
 @click.argument("model", metavar="ID")
 def remove(model: str) -> None:
-    """Remove the installed model ID from the data folder; of those in use, damaged ones alone."""
-    from facesearch.bootstrap import model_store  # noqa: PLC0415
+    """Remove the installed model ID; of those that the config or a collection uses, damaged ones alone."""
+    from facesearch.bootstrap import collections_of, model_store  # noqa: PLC0415
 
     settings = load_settings()
     store = model_store(settings)
@@ -201,6 +202,8 @@ def remove(model: str) -> None:
     # A damaged one is in nobody's use, and has to make room for its own file.
     if in_use and store.is_whole(model):
         raise Conflict(f"{model} is in use; choose another first: facesearch models use ID")
+    if card is not None and store.is_whole(model) and (names := collections_of(settings, card)):
+        raise Conflict(f"{model} is in use: the collection {printable(names[0])} holds its vectors.")
     store.remove(model)
     click.echo(f"Removed {model}.")
 

@@ -8,7 +8,8 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from facesearch.commands.import_report import Imported
-from facesearch.commands.remote_service import RemoteJob, RemoteService
+from facesearch.commands.remote_answers import RemoteJob
+from facesearch.commands.remote_service import RemoteService
 from facesearch.errors import FacesearchError, Unavailable
 from facesearch.records import DONE, FILE_STATUSES, FileReport, ImportOptions
 
@@ -27,6 +28,7 @@ class RemoteImport:
         total: how many files there are, None where the service counts them.
         on_progress: called with the number of files and how many of them ended in each status.
         on_sent: called with an archive's name, how many bytes of it were sent, and how many it has.
+        collection: None for the key's own, whatever the options say.
     """
 
     def __init__(
@@ -36,12 +38,14 @@ class RemoteImport:
         total: int | None,
         on_progress: Callable[[int, Mapping[str, int]], None],
         on_sent: Callable[[str, int, int], None],
+        collection: str | None = None,
     ) -> None:
         self._service = service
         self._options = options
         self._total = total
         self._on_progress = on_progress
         self._on_sent = on_sent
+        self._collection = collection
         self._left_out: list[Mapping[int, FileReport]] = []
         self._jobs: list[RemoteJob | None] = []
 
@@ -93,6 +97,7 @@ class RemoteImport:
                     self._options,
                     uuid.uuid4().hex,
                     lambda sent, size: self._on_sent(part.name, sent, size),
+                    self._collection,
                 )
         self._jobs.append(job)
         self._left_out.append(part.reports)

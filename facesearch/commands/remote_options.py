@@ -1,12 +1,12 @@
 """The options `--url` and `--key` of commands that ask the database itself, or a running service."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from typing import Any, TypeVar
 
 import click
 
-from facesearch.commands.remote_service import RemoteService
+from facesearch.commands.remote_service import Query, RemoteService
 from facesearch.errors import Unavailable
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -38,24 +38,23 @@ def asked(
     url: str,
     key: str | None,
     path: str,
-    query: dict[str, str | int | float | None],
-    photos: dict[str, tuple[str, bytes]],
+    query: Query,
+    files: Sequence[tuple[str, tuple[str, bytes]]],
     expected: str,
 ) -> dict[str, Any]:
     """Send photos to a service, and return its answer.
 
     Args:
         query: what is None is left out.
-        photos: the name and the bytes of a file for each field.
+        files: a field, and the name and the bytes of a file.
         expected: a key that the answer has.
 
     Raises:
         Unavailable: whoever is there answers something else.
         FacesearchError: the service refuses.
     """
-    given = {name: value for name, value in query.items() if value is not None}
     with closing(service_at(url, key)) as service:
-        answer = service.ask("POST", path, given, photos)
+        answer = service.ask("POST", path, query, files)
         if not isinstance(answer.get(expected), list):
             raise Unavailable(f"What {service.name} answers is not understood: is it a facesearch?")
         return answer

@@ -2,26 +2,26 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, BinaryIO, cast
 
 import httpx2
 
+from facesearch.commands.remote_answers import (
+    RemoteJob,
+    RemoteLimits,
+    job_of,
+    problem_of,
+    report_of,
+    retry_after,
+    understood,
+)
 from facesearch.config import KEY_VARIABLE
 from facesearch.errors import FacesearchError, Invalid, NotFound, Unavailable
-from facesearch.records import (
-    CANCELLED,
-    DONE,
-    FAILED,
-    FILE_STATUSES,
-    Box,
-    FileReport,
-    ImportOptions,
-    ReportedFace,
-)
+from facesearch.records import FileReport, ImportOptions
+
+Query = Mapping[str, str | int | float | None]
 
 PATIENCE_S = 600.0
 
@@ -32,32 +32,6 @@ _UPLOAD_TIMEOUT = httpx2.Timeout(60.0, connect=10.0, read=600.0)
 _GOODBYE = httpx2.Timeout(5.0)
 _TRY_AGAIN = frozenset({408, 429, 502, 503, 504})
 _PAGE = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class RemoteLimits:
-    """What the service takes at most."""
-
-    zip_bytes: int
-    zip_entries: int
-    zip_expanded_bytes: int
-    photo_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class RemoteJob:
-    """An import as the service tells of it."""
-
-    id: str
-    state: str
-    total: int
-    counts: Mapping[str, int]
-    error: str | None
-
-    @property
-    def is_over(self) -> bool:
-        """Whether nothing more will become of it."""
-        return self.state in (DONE, FAILED, CANCELLED)
 
 
 class RemoteService:
@@ -105,7 +79,7 @@ class RemoteService:
             answer = self._ask(lambda: self._client.get("v1/info"), waits=False)
         except NotFound:
             raise Unavailable(f"There is no facesearch at {self.name}, or one without imports.") from None
-        with _understood(self.name):
+        with understood(self.name):
             limits = answer.json()["limits"]
             return RemoteLimits(**{name: int(limits[name]) for name in RemoteLimits.__annotations__})
 
@@ -116,6 +90,7 @@ class RemoteService:
         options: ImportOptions,
         key: str,
         on_sent: Callable[[int, int], None],
+        collection: str | None = None,
     ) -> RemoteJob:
         """Send an archive as it streams from the disk, and return its job; once under one key.
 
@@ -123,9 +98,16 @@ class RemoteService:
             archive: an open zip.
             name: what to call it.
             on_sent: called with the bytes that were sent, and how many there are.
+            collection: None for the key's own, whatever the options say.
         """
         file = cast(BinaryIO, _Upload(archive, on_sent))
-        query = {"faces": options.faces, "duplicates": "skip" if options.skip_duplicates else "store"}
+        query = _given(
+            {
+                "faces": options.faces,
+                "duplicates": "skip" if options.skip_duplicates else "store",
+                "collection": collection,
+            }
+        )
         label = _label(name)
 
         def send() -> httpx2.Response:
@@ -138,14 +120,14 @@ class RemoteService:
             )
 
         answer = self._ask(send)
-        with _understood(self.name):
-            return _job(answer.json())
+        with understood(self.name):
+            return job_of(answer.json())
 
     def job(self, job_id: str) -> RemoteJob:
         """Return a job as it stands."""
         answer = self._ask(lambda: self._client.get(f"v1/jobs/{job_id}"))
-        with _understood(self.name):
-            return _job(answer.json())
+        with understood(self.name):
+            return job_of(answer.json())
 
     def files(self, job_id: str) -> Iterator[FileReport]:
         """Yield what became of each file of a job."""
@@ -153,9 +135,9 @@ class RemoteService:
         while True:
             query = {"limit": str(_PAGE)} | ({"cursor": cursor} if cursor else {})
             answer = self._ask(partial(self._client.get, f"v1/jobs/{job_id}/files", params=query))
-            with _understood(self.name):
+            with understood(self.name):
                 page = answer.json()
-                reports, cursor = [_report(file) for file in page["files"]], page["next"]
+                reports, cursor = [report_of(file) for file in page["files"]], page["next"]
             yield from reports
             if cursor is None:
                 return
@@ -172,27 +154,59 @@ class RemoteService:
         self,
         method: str,
         path: str,
-        query: Mapping[str, str | int | float] | None = None,
-        photos: Mapping[str, tuple[str, bytes]] | None = None,
+        query: Query | None = None,
+        files: Sequence[tuple[str, tuple[str, bytes]]] = (),
+        body: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Return the JSON object that the service answers with; one that is busy is not waited for.
 
         Args:
             path: without a slash before it.
-            photos: the name and the bytes of a file for each field of a form.
+            query: what is None is left out.
+            files: of a form: a field, and the name and the bytes of a file.
+            body: a JSON object, where no files are sent.
 
         Raises:
             FacesearchError: the service's own sentence, or one about whoever answered in its place.
         """
-        named = {field: (_label(name), data) for field, (name, data) in (photos or {}).items()}
+        named = [(field, (_label(name), data)) for field, (name, data) in files]
+        # Only its JSON tells that an erasure is over.
+        timeout = _TIMEOUT if method == "GET" else _UPLOAD_TIMEOUT
         answer = self._ask(
-            lambda: self._client.request(method, path, params=query, files=named or None), waits=False
+            lambda: self._client.request(
+                method, path, params=_given(query), files=named or None, json=body, timeout=timeout
+            ),
+            waits=False,
         )
-        with _understood(self.name):
+        with understood(self.name):
             said = answer.json()
             if not isinstance(said, dict):
                 raise ValueError
             return said
+
+    def listed(self, path: str, field: str, query: Query, most: int | None) -> Iterator[dict[str, Any]]:
+        """Yield what a list of the service holds, page by page, as `ask` does.
+
+        Args:
+            field: of the answer, that holds a page.
+            most: how many are wanted, None for all.
+        """
+        cursor: str | None = None
+        left = most
+        while left is None or left > 0:
+            limit = _PAGE if left is None else min(left, _PAGE)
+            page = self.ask("GET", path, {**query, "limit": limit, "cursor": cursor})
+            with understood(self.name):
+                items, cursor = list(page[field]), page["next"]
+            yield from items
+            if cursor is None:
+                return
+            left = None if left is None else left - len(items)
+
+    def fetched(self, path: str, query: Query) -> tuple[str, bytes]:
+        """Return the media type and the bytes of what is no JSON, as `ask` does."""
+        answer = self._ask(lambda: self._client.get(path, params=_given(query)), waits=False)
+        return answer.headers.get("Content-Type", "").partition(";")[0], answer.content
 
     def close(self) -> None:
         """Close the connection."""
@@ -209,10 +223,10 @@ class RemoteService:
             else:
                 if response.is_success:
                     return response
-                problem = self._problem(response)
+                problem = problem_of(response, self.name, self._has_key)
                 if response.status_code not in _TRY_AGAIN:
                     raise problem
-                wait = max(wait, _retry_after(response))
+                wait = max(wait, retry_after(response))
             # Counted from here: an archive may take hours to send before a connection breaks off.
             deadline = deadline or time.monotonic() + (self._patience_s if waits else 0)
             if time.monotonic() + wait > deadline:
@@ -227,24 +241,6 @@ class RemoteService:
         if isinstance(error, httpx2.ConnectError):
             return f"The service at {self.name} cannot be reached: {error}."
         return f"The connection to the service at {self.name} broke off."
-
-    def _problem(self, response: httpx2.Response) -> FacesearchError:
-        """The service's own sentence, or one about whoever answered in its place."""
-        status = response.status_code
-        try:
-            said = response.json()
-            message = said.get("message") or said.get("body")
-        except (ValueError, AttributeError):
-            message = None
-        if response.is_redirect:
-            message = f"The service is at another address: {response.headers.get('Location', '')}"
-        if not isinstance(message, str) or not message:
-            message = f"The service at {self.name} answered {status} {response.reason_phrase}."
-        if status == 401 and not self._has_key:
-            message += f" Give it with --key or {KEY_VARIABLE}."
-        return {404: NotFound, 429: Unavailable}.get(status, Invalid if status < 500 else Unavailable)(
-            message
-        )
 
 
 class _Upload:
@@ -272,44 +268,9 @@ class _Upload:
         return self._file.tell()
 
 
-@contextmanager
-def _understood(name: str) -> Iterator[None]:
-    """Turn an answer that has another shape into a sentence."""
-    try:
-        yield
-    except (KeyError, TypeError, ValueError, AttributeError):
-        raise Unavailable(
-            f"What {name} answers is not understood: is it a facesearch of this version?"
-        ) from None
+def _given(query: Query | None) -> dict[str, str | int | float]:
+    return {name: value for name, value in (query or {}).items() if value is not None}
 
 
 def _label(name: str) -> str:
     return name.encode("utf-8", "replace").decode()
-
-
-def _retry_after(response: httpx2.Response) -> float:
-    text = response.headers.get("Retry-After", "")
-    return float(text) if text.isascii() and text.isdigit() else 0.0
-
-
-def _job(answer: Mapping[str, Any]) -> RemoteJob:
-    counts = answer["counts"]
-    return RemoteJob(
-        str(answer["id"]),
-        str(answer["state"]),
-        int(counts["total"]),
-        {status: int(counts[status]) for status in FILE_STATUSES},
-        answer["error"] and str(answer["error"]["message"]),
-    )
-
-
-def _report(answer: Mapping[str, Any]) -> FileReport:
-    return FileReport(
-        str(answer["path"]),
-        str(answer["status"]),
-        answer["id"],
-        answer["person_name"],
-        answer["reason"],
-        tuple(ReportedFace(Box(**face["box"]), face["id"]) for face in answer["faces"]),
-        answer["duplicate_of"],
-    )

@@ -34,21 +34,24 @@ def table(
     heads: Sequence[str],
     rows: Sequence[Sequence[str]],
     right: Collection[int] = (),
-    shrinks: int = 0,
+    shrinks: int | Sequence[int] = 0,
     indent: int = 0,
 ) -> list[str]:
     """Return the lines of a table that is no wider than the terminal.
 
     Args:
         right: columns that stand at their right edge, as numbers do.
-        shrinks: the column whose texts are cut where the table would be too wide.
+        shrinks: the column whose texts are cut where the table would be too wide, or columns, of which the
+            widest is cut first.
         indent: how many columns are to stay free beside it.
     """
     cells = [[printable(cell) for cell in row] for row in (heads, *rows)]
     widths = [max(columns_of(row[at]) for row in cells) for at in range(len(heads))]
     over = sum(widths) + len(_BETWEEN) * (len(widths) - 1) + indent - width()
-    if over > 0:
-        widths[shrinks] = max(widths[shrinks] - over, _SHORTEST)
+    columns = [shrinks] if isinstance(shrinks, int) else shrinks
+    while over > 0 and widths[widest := max(columns, key=widths.__getitem__)] > _SHORTEST:
+        widths[widest] -= 1
+        over -= 1
     lines = [
         _BETWEEN.join(_fitted(cell, widths[at], at in right) for at, cell in enumerate(row)).rstrip()
         for row in cells

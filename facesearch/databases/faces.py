@@ -1,136 +1,208 @@
 """The truth about faces on any SQL database: written once, over the five verbs."""
 
 import secrets
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import nullcontext
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any
 
-from sqlalchemy import bindparam, delete, func, or_, select, update
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import bindparam, delete, func, select
 
-from facesearch.databases.prepared import PreparedDatabase
-from facesearch.databases.rows import FACE_COLUMNS, changes_of, face_of, row_of
-from facesearch.databases.statements import parts
-from facesearch.databases.tables import CHANGES, DIGEST_BYTES, FACES, MODELS, PERSONS, STATE
-from facesearch.errors import Conflict, InvalidParameter, ModelMismatch
+from facesearch.databases.history import Entry
+from facesearch.databases.metadata_values import metadata_rows
+from facesearch.databases.pages import page_of, rows_to_ask
+from facesearch.databases.persons import FacePersons, Whose
+from facesearch.databases.rows import (
+    FACE_COLUMNS,
+    edited_columns,
+    embedding_of,
+    face_of,
+    row_of,
+)
+from facesearch.databases.selection import (
+    FaceTables,
+    Selection,
+    check_query,
+    packed,
+    parts_of_query,
+    selected_faces,
+    unpacked,
+)
+from facesearch.databases.statements import MAX_ID, known_ids, parts
+from facesearch.databases.tables import CHANGES, CROPS, DIGEST_BYTES, FACES, METADATA, NEXT_VECTORS
+from facesearch.errors import FaceNotFound, InvalidParameter
 from facesearch.interfaces import ImageDatabase
-from facesearch.records import FaceChanges, NewFace, StoredFace
-
-T = TypeVar("T")
+from facesearch.records import Crop, Embedding, FaceEdit, FaceQuery, NewFace, Page, StoredFace
 
 MAX_FACES_A_CALL = 10_000
-CHANGES_A_BATCH = 4_000
-MAX_ID = 2**63 - 1
 
-_STATE_ROW = {"id": 1}
-_CHANGE_COLUMNS = ("change_number", "face_id", "model_id", "person_number", "removed")
+_BELONGINGS = (METADATA, CROPS, NEXT_VECTORS)
 
 
-class SQLImageDatabase(PreparedDatabase, ImageDatabase):
-    """Faces, and the history of their changes, over the verbs that a subclass brings.
+class SQLImageDatabase(FacePersons, ImageDatabase):
+    """The faces of one collection, over the verbs that a subclass brings.
 
-    Lives as long as its process. Any thread may call it.
+    Lives as long as its process. Any thread may call it. It is the default collection's view;
+    `of_collection` gives another's, which is as good as this one and costs nothing.
     """
 
-    @contextmanager
-    def alone(self) -> Iterator[None]:
-        """A transaction, begun here, beside which no other thread, process or host changes faces.
-
-        It takes the counter's lock at its start: whoever adds or removes faces waits for its end, so it is
-        to be short.
-
-        Raises:
-            InvalidParameter: this thread is in a transaction already.
-        """
-        if self._transaction is not None:
-            raise InvalidParameter("What is done alone begins a transaction of its own.")
-        while True:
-            with self.transaction():
-                if self._lock_faces():
-                    yield
-                    return
-
-    def database_id(self) -> str:
-        return str(self._state("database_id"))
-
-    def newest_change(self) -> int:
-        return int(self._state("newest_change"))
-
-    def gallery_model(self) -> str | None:
-        self.ready()
-        rows = self.select(MODELS, ["model_id"])
-        return str(rows[0]["model_id"]) if rows else None
+    _packs_ids = False
 
     def add_faces(self, faces: Sequence[NewFace], model_id: str) -> list[int]:
         """Store faces in one transaction; return their ids in order. All or none are stored.
 
-        The rows are inserted beside those of other transactions. Then the counter's row is locked, which
-        lets one at a time through to its commit, and the history gets its entries. A caller that adds
-        many faces does so in several calls, to let others in.
+        The rows are inserted beside those of other transactions, unless they bring new persons. Then the
+        counter's row is locked, which lets one at a time through to its commit, and the history gets its
+        entries. A caller that adds many faces does so in several calls, to let others in.
 
         Args:
             faces: at most 10,000, embeddings finite and all of one length.
 
         Raises:
             InvalidParameter: a field is too long, or an embedding cannot be stored.
-            ModelMismatch: the gallery's first face was of another model or dimension.
+            ModelMismatch: the collection is of another model or dimension.
+            PersonNotFound: a `person_id` is none of the collection's.
         """
         if not faces:
             return []
         if len(faces) > MAX_FACES_A_CALL:
             raise InvalidParameter(f"At most {MAX_FACES_A_CALL} faces are added in one transaction.")
         now = datetime.now(UTC).replace(tzinfo=None)
-        rows = [row_of(face, model_id, now) for face in faces]
+        rows = [row_of(face, model_id, now) | {"collection_number": self._collection} for face in faces]
         if len({row["dimension"] for row in rows}) > 1:
             raise InvalidParameter("Embeddings that are added together have one dimension.")
         with self.transaction():
-            self._check_model(model_id, rows[0]["dimension"])
+            self.check_model(model_id, rows[0]["dimension"])
+            known = self.persons_of(faces)
+            if None in known:
+                # Numbers are given under the lock, and a row that has its number need not be written twice.
+                self.lock_counter()
+                known = list(self.make_persons(faces))
+            for row, whose in zip(rows, known, strict=True):
+                assert whose is not None
+                row["person_number"], row["person_name"] = whose
             ids = self._insert_faces(rows)
-            before = self._take_numbers(len(rows))
-            persons = self._person_numbers([row["person_name"] for row in rows])
+            self._insert_belongings(ids, faces)
+            before = self.take_numbers(len(rows))
+            self.bind_model(model_id, rows[0]["dimension"])
+            persons = self._as_they_are_now(ids, faces, known)
             entries = zip(ids, persons, strict=True)
-            self._write_history(before, [(i, model_id, person, 0) for i, person in entries])
+            self.write_history(before, [Entry(i, model_id, whose.number, 0) for i, whose in entries])
         return ids
 
     def delete_faces(self, ids: Sequence[int]) -> list[int]:
         """Remove faces in one transaction; return the ids of those that were there, in order.
 
-        Each removal takes the next change number. Of a face nothing is left but its id and its model's,
-        of a person who has no other face nothing.
+        Each removal takes the next change number. Of a face nothing is left but its id and its model's.
 
         Args:
             ids: at most 10,000; unknown ones are left out.
         """
-        wanted = sorted({i for i in ids if 0 < i <= MAX_ID})
+        wanted = known_ids(ids)
         if len(wanted) > MAX_FACES_A_CALL:
             raise InvalidParameter(f"At most {MAX_FACES_A_CALL} faces are removed in one transaction.")
         with self.transaction():
-            if (model_id := self.gallery_model()) is None:
-                return []
-            # Of two removals that lock their faces in different orders each would wait for the other.
-            self._lock_removals(model_id)
-            found = [row for part in parts(wanted) for row in self.select(FACES, ["id"], {"id": part}, "id")]
+            self.be_there()
+            self.lock_removals()
+            columns = ["id", "model_id", "person_number"]
+            found = [
+                row
+                for part in parts(wanted)
+                for row in self.select(FACES, columns, {"id": part, **self._mine}, "id")
+            ]
             there = [row["id"] for row in found]
             if there:
                 self._delete_faces(there)
-                before = self._take_numbers(len(there))
-                self._forget(there)
-                self._write_history(before, [(face_id, model_id, 0, 1) for face_id in there])
+                before = self.take_numbers(len(there))
+                self.forget_entries(there)
+                self.part_from([row["person_number"] for row in found], there)
+                self.write_history(before, [Entry(row["id"], row["model_id"], 0, 1) for row in found])
         return there
 
     def get_faces(self, ids: Sequence[int]) -> dict[int, StoredFace]:
-        self.ready()
-        wanted = sorted({i for i in ids if 0 < i <= MAX_ID})
-        rows = (row for part in parts(wanted) for row in self.select(FACES, FACE_COLUMNS, {"id": part}))
+        self.be_there()
+        rows = (
+            row
+            for part in parts(known_ids(ids))
+            for row in self.select(FACES, FACE_COLUMNS, {"id": part, **self._mine})
+        )
         return {row["id"]: face_of(row) for row in rows}
 
+    def faces(self, query: FaceQuery, limit: int, after: int | None = None) -> Page[StoredFace]:
+        asked = rows_to_ask(limit)
+        self.be_there()
+        selection = self._selected(query)
+        statement = selection.statement.order_by(selection.face_id).limit(asked)
+        if after is not None:
+            statement = statement.where(selection.face_id > max(-1, min(after, MAX_ID)))
+        with self._connection(writes=False) as connection:
+            ids = list(connection.execute(statement).scalars())
+        stored = self.get_faces(ids[:limit])
+        # One that was removed in between is left out.
+        return page_of([stored[face_id] for face_id in ids[:limit] if face_id in stored], ids, limit)
+
+    def face_ids(self, query: FaceQuery, changed_after: int = 0) -> NDArray[np.int64]:
+        check_query(query)
+        self.be_there()
+        if changed_after > 0:
+            return self._ids(query, changed_after)
+        wanted, unwanted = parts_of_query(query)
+        is_one = len(wanted) + len(unwanted) == 1 or self._transaction is not None
+        with nullcontext() if is_one else self.one_moment():
+            ids = self._ids(wanted[0])
+            for part in wanted[1:]:
+                ids = np.intersect1d(ids, self._ids(part), assume_unique=True)
+            for part in unwanted:
+                ids = np.setdiff1d(ids, self._ids(part), assume_unique=True)
+        return ids
+
+    def embeddings(self, ids: Sequence[int]) -> dict[int, Embedding]:
+        self.be_there()
+        columns = ["id", "dimension", "vector"]
+        return {
+            row["id"]: embedding_of(row)
+            for part in parts(known_ids(ids))
+            for row in self.select(FACES, columns, {"id": part, **self._mine})
+        }
+
+    def crop(self, face_id: int) -> Crop | None:
+        self.be_there()
+        face, crop = self._table(FACES, ["id", "collection_number"]), self._table(CROPS, ["face_id", "data"])
+        query = (
+            select(crop.c.media_type, crop.c.data)
+            .join_from(crop, face, face.c.id == crop.c.face_id)
+            .where(crop.c.face_id.in_(known_ids([face_id])), face.c.collection_number == self._collection)
+        )
+        with self._connection(writes=False) as connection:
+            row = connection.execute(query).first()
+        return None if row is None else Crop(row.media_type, bytes(row.data))
+
+    def edit_face(self, face_id: int, edit: FaceEdit) -> StoredFace:
+        columns = edited_columns(edit)
+        with self.transaction():
+            self.be_there()
+            self.lock_removals()
+            if not self.get_faces([face_id]):
+                raise FaceNotFound
+            if columns:
+                self.update(FACES, columns, {"id": face_id})
+                if "metadata" in columns:
+                    self.delete(METADATA, {"face_id": face_id})
+                    self.insert(METADATA, metadata_rows(face_id, self._collection, edit.metadata))
+                self.tell_again([face_id])
+            return self.get_faces([face_id])[face_id]
+
     def faces_of_photos(self, sha256s: Sequence[bytes]) -> dict[bytes, int]:
-        self.ready()
+        self.be_there()
         wanted = sorted({bytes(digest) for digest in sha256s if len(digest) == DIGEST_BYTES})
-        face = self._table(FACES, ["id", "photo_sha256"])
-        query = select(face.c.photo_sha256, func.min(face.c.id)).group_by(face.c.photo_sha256)
+        face = self._table(FACES, ["id", "photo_sha256", "collection_number"])
+        query = (
+            select(face.c.photo_sha256, func.min(face.c.id))
+            .where(face.c.collection_number == self._collection)
+            .group_by(face.c.photo_sha256)
+        )
         found: dict[bytes, int] = {}
         for part in parts(wanted):
             with self._connection(writes=False) as connection:
@@ -138,87 +210,37 @@ class SQLImageDatabase(PreparedDatabase, ImageDatabase):
             found.update((bytes(digest), face_id) for digest, face_id in rows)
         return found
 
-    def changes_after(self, number: int, model_id: str) -> Iterator[FaceChanges]:
-        """Yield this model's changes from above `number` to the newest, in order, at most 4,000 at a time.
+    def photos_of_faces(self, ids: Sequence[int]) -> dict[bytes, int | None]:
+        self.be_there()
+        columns = ["photo_sha256", "photo_bytes"]
+        return {
+            bytes(row["photo_sha256"]): row["photo_bytes"]
+            for part in parts(known_ids(ids))
+            for row in self.select(FACES, columns, {"id": part, **self._mine})
+            if row["photo_sha256"] is not None
+        }
 
-        Of several batches the next is read in a thread of its own while one is used; no connection is held
-        in between. What is committed after the first was asked for is not among them.
+    @property
+    def _mine(self) -> dict[str, int]:
+        return {"collection_number": self._collection}
 
-        Raises:
-            Conflict: a stored vector is damaged.
-        """
-        newest = self.newest_change()
-
-        def read(start: int) -> FaceChanges:
-            return self._changes_between(start, min(start + CHANGES_A_BATCH, newest), model_id)
-
-        starts = range(max(number, 0), newest, CHANGES_A_BATCH)
-        # Another thread would not see what this one's open transaction has written.
-        alone = len(starts) < 2 or self._transaction is not None
-        yield from filter(len, map(read, starts) if alone else _one_ahead(read, starts))
-
-    def _changes_between(self, after: int, last: int, model_id: str) -> FaceChanges:
-        """Return a model's changes of a range of numbers that are all committed.
-
-        Bounded on both sides: with a limit instead, MariaDB may walk a model's whole index a batch.
-        """
-        change, face = self._table(CHANGES, _CHANGE_COLUMNS), self._table(FACES, ["dimension", "vector"])
-        query = (
-            select(
-                change.c.change_number,
-                change.c.face_id,
-                change.c.person_number,
-                face.c.dimension,
-                face.c.vector,
-            )
-            .join_from(change, face, face.c.id == change.c.face_id, isouter=True)
-            .where(change.c.change_number > after, change.c.change_number <= last)
-            .where(change.c.model_id == model_id, or_(change.c.removed == 1, face.c.id.is_not(None)))
-            .order_by(change.c.change_number)
-        )
+    def _ids(self, query: FaceQuery, changed_after: int | None = None) -> NDArray[np.int64]:
+        """Return ids that one statement gives, ascending."""
+        selection = self._selected(query, changed_after)
         with self._connection(writes=False) as connection:
-            return changes_of(connection.execute(query).all())
+            if self._packs_ids:
+                return unpacked(connection.execute(packed(selection)).all())
+            ids = np.fromiter(connection.execute(selection.statement).scalars(), np.int64)
+        ids.sort()
+        return ids
 
-    def _state(self, column: str) -> Any:
-        self.ready()
-        rows = self.select(STATE, [column], _STATE_ROW)
-        if not rows:
-            raise Conflict(f"The database's table {STATE} has lost its row.")
-        return rows[0][column]
-
-    def _lock_removals(self, model_id: str) -> None:
-        """Let one removal through at a time, to its commit; additions do not come by here."""
-        self.update(MODELS, {"model_id": model_id}, {"model_id": model_id})
-
-    def _lock_counter(self) -> None:
-        """Let nobody take change numbers but this transaction, to its commit."""
-        self.update(STATE, _STATE_ROW, _STATE_ROW)
-
-    def _lock_faces(self) -> bool:
-        """Lock removals and then the counter, in the order in which a removal does; False: begin again."""
-        if (model_id := self.gallery_model()) is not None:
-            self._lock_removals(model_id)
-        self._lock_counter()
-        # The first face may have come in between; removals would be locked after the counter then.
-        return model_id is not None or self.gallery_model() is None
-
-    def _check_model(self, model_id: str, dimension: int) -> None:
-        """Keep the gallery to the model of its first vectors."""
-        rows = self.select(MODELS, ["model_id", "dimension"])
-        if not rows:
-            # Of those who found none, one makes the row.
-            self._lock_counter()
-            rows = self.select(MODELS, ["model_id", "dimension"])
-        if not rows:
-            self.insert(MODELS, [{"model_id": model_id, "dimension": dimension}])
-            return
-        stored, stored_dimension = rows[0]["model_id"], rows[0]["dimension"]
-        if stored != model_id:
-            raise ModelMismatch(f"The gallery holds vectors of {stored}; these are of {model_id}.")
-        if stored_dimension != dimension:
-            raise ModelMismatch(
-                f"The gallery's vectors have {stored_dimension} dimensions, these have {dimension}."
-            )
+    def _selected(self, query: FaceQuery, changed_after: int | None = None) -> Selection:
+        tables = FaceTables(
+            self._table(FACES, ["id", "person_number"]),
+            self._table(METADATA, ["face_id", "number_value"]),
+            self._table(CHANGES, ["face_id", "collection_number"]),
+        )
+        return selected_faces(tables, self._collection, query, changed_after)
 
     def _insert_faces(self, rows: Sequence[dict[str, Any]]) -> list[int]:
         """Insert rows in one statement or a few, and return their ids in order."""
@@ -230,68 +252,50 @@ class SQLImageDatabase(PreparedDatabase, ImageDatabase):
         own = {"insert_key >=": first, "insert_key <": first + len(rows)}
         return [row["id"] for row in self.select(FACES, ["id"], own, order_by="insert_key")]
 
+    def _insert_belongings(self, ids: Sequence[int], faces: Sequence[NewFace]) -> None:
+        """Insert the faces' metadata and crops."""
+        pairs = list(zip(ids, faces, strict=True))
+        rows = [one for i, face in pairs for one in metadata_rows(i, self._collection, face.metadata)]
+        self.insert(METADATA, rows)
+        crops = [(i, face.face.crop) for i, face in pairs]
+        self.insert(
+            CROPS,
+            [
+                {"face_id": i, "media_type": crop.media_type, "data": crop.data}
+                for i, crop in crops
+                if crop is not None
+            ],
+        )
+
+    def _as_they_are_now(
+        self, ids: Sequence[int], faces: Sequence[NewFace], known: Sequence[Whose | None]
+    ) -> list[Whose]:
+        """Return whose the faces are, and correct rows whose person has changed; needs the counter's lock."""
+        persons = self.make_persons(faces)
+        for face_id, before, now in zip(ids, known, persons, strict=True):
+            if now != before:
+                columns = {"person_number": now.number, "person_name": now.name}
+                self.update(FACES, columns, {"id": face_id})
+        return persons
+
     def _delete_faces(self, ids: Sequence[int]) -> None:
         """Delete rows one by one: given a list of most of them, MariaDB walks the whole table.
 
         It would then wait for rows that others are adding, who may be waiting for the counter's lock.
         """
-        face = self._table(FACES, ["id"])
+        for table in _BELONGINGS:
+            owners = {
+                row["face_id"]
+                for part in parts(ids)
+                for row in self.select(table, ["face_id"], {"face_id": part})
+            }
+            self._delete_one_by_one(table, "face_id", sorted(owners))
+        self._delete_one_by_one(FACES, "id", ids)
+
+    def _delete_one_by_one(self, table: str, key: str, ids: Sequence[int]) -> None:
+        if not ids:
+            return
+        target = self._table(table, [key])
         with self._connection(writes=True) as connection:
-            one = delete(face).where(face.c.id == bindparam("face"))
+            one = delete(target).where(target.c[key] == bindparam("face"))
             connection.execute(one, [{"face": face_id} for face_id in ids])
-
-    def _take_numbers(self, count: int) -> int:
-        """Take the next change numbers, and return the last one before them.
-
-        From here to the commit no other transaction comes past this point: what is read now is the newest,
-        and nobody else numbers or forgets a person.
-        """
-        state = self._table(STATE, ["newest_change"])
-        with self._connection(writes=True) as connection:
-            connection.execute(update(state).values(newest_change=state.c.newest_change + count))
-        return self.newest_change() - count
-
-    def _person_numbers(self, names: Sequence[str]) -> list[int]:
-        """Return each name's number, a new one where it has none; needs the counter's lock."""
-        wanted = list(dict.fromkeys(name.encode() for name in names))
-        rows = [row for part in parts(wanted) for row in self.select(PERSONS, None, {"name": part})]
-        numbers = {row["name"]: row["number"] for row in rows}
-        if new := [name for name in wanted if name not in numbers]:
-            newest = int(self._state("newest_person"))
-            numbers |= {name: number for number, name in enumerate(new, newest + 1)}
-            self.insert(PERSONS, [{"number": numbers[name], "name": name} for name in new])
-            self.update(STATE, {"newest_person": newest + len(new)}, _STATE_ROW)
-        return [numbers[name.encode()] for name in names]
-
-    def _write_history(self, before: int, entries: Sequence[tuple[int, str, int, int]]) -> None:
-        """Write face's id, model id, person's number and whether it is a removal, under the next numbers."""
-        rows = [
-            dict(zip(_CHANGE_COLUMNS, (number, *entry), strict=True))
-            for number, entry in enumerate(entries, before + 1)
-        ]
-        self.insert(CHANGES, rows)
-
-    def _forget(self, ids: Sequence[int]) -> None:
-        """Delete faces' entries of the history, and persons who have no other; needs the counter's lock."""
-        persons: set[int] = set()
-        for part in parts(ids):
-            entries = self.select(CHANGES, ["person_number"], {"face_id": part})
-            persons.update(row["person_number"] for row in entries)
-            self.delete(CHANGES, {"face_id": part})
-        change = self._table(CHANGES, _CHANGE_COLUMNS)
-        for part in parts(sorted(persons)):
-            query = select(change.c.person_number).where(change.c.person_number.in_(part)).distinct()
-            with self._connection(writes=True) as connection:
-                left = set(connection.execute(query).scalars())
-            self.delete(PERSONS, {"number": [number for number in part if number not in left]})
-
-
-def _one_ahead(read: Callable[[int], T], starts: Iterable[int]) -> Iterator[T]:
-    """Yield what `read` returns for each start, having begun the next one already."""
-    with ThreadPoolExecutor(1) as thread:
-        begun: deque[Future[T]] = deque()
-        for start in starts:
-            begun.append(thread.submit(read, start))
-            if len(begun) == 2:
-                yield begun.popleft().result()
-        yield from (future.result() for future in begun)

@@ -1,8 +1,15 @@
-"""Makes the image database that the settings name, and the stores of jobs and of keys in it."""
+"""Makes the image database that the settings name, and the stores of what else lies in it."""
 
 from facesearch.config import Settings
 from facesearch.errors import InvalidConfig
-from facesearch.interfaces import ImageDatabase, JobStore, KeyStore
+from facesearch.interfaces import (
+    CollectionStore,
+    ImageDatabase,
+    JobStore,
+    KeyStore,
+    ReencodingStore,
+    TransferStore,
+)
 
 SQLITE_FILE = "facesearch.db"
 
@@ -45,6 +52,16 @@ def open_image_database(settings: Settings, *, read_only: bool = False) -> Image
     return embedded
 
 
+def open_collection_store(database: ImageDatabase) -> CollectionStore:
+    """Return the store of the collections in a database of `open_image_database`; as `open_job_store`."""
+    from facesearch.databases.collections import SQLCollectionStore  # noqa: PLC0415  loads SQLAlchemy
+    from facesearch.databases.faces import SQLImageDatabase  # noqa: PLC0415  loads SQLAlchemy
+
+    if not isinstance(database, SQLImageDatabase):
+        raise TypeError("Collections lie in an SQL database.")
+    return SQLCollectionStore(database)
+
+
 def open_job_store(database: ImageDatabase) -> JobStore:
     """Return the store of the jobs that lie in a database of `open_image_database`.
 
@@ -66,3 +83,23 @@ def open_key_store(database: ImageDatabase) -> KeyStore:
     if not isinstance(database, SQLImageDatabase):
         raise TypeError("Keys lie in an SQL database.")
     return SQLKeyStore(database)
+
+
+def open_transfer_store(database: ImageDatabase) -> TransferStore:
+    """Return what copies the collections of a database of `open_image_database`; as `open_job_store`."""
+    from facesearch.databases.faces import SQLImageDatabase  # noqa: PLC0415  loads SQLAlchemy
+    from facesearch.databases.transfers import SQLTransferStore  # noqa: PLC0415  loads SQLAlchemy
+
+    if not isinstance(database, SQLImageDatabase):
+        raise TypeError("Collections are copied from and into an SQL database.")
+    return SQLTransferStore(database)
+
+
+def open_reencoding_store(database: ImageDatabase) -> ReencodingStore:
+    """Return the store of next vectors in a database of `open_image_database`; as `open_job_store`."""
+    from facesearch.databases.faces import SQLImageDatabase  # noqa: PLC0415  loads SQLAlchemy
+    from facesearch.databases.reencoding import SQLReencodingStore  # noqa: PLC0415  loads SQLAlchemy
+
+    if not isinstance(database, SQLImageDatabase):
+        raise TypeError("Next vectors lie in an SQL database.")
+    return SQLReencodingStore(database)

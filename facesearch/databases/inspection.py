@@ -11,7 +11,7 @@ from sqlalchemy import Connection, inspect, text
 from facesearch.config import Settings
 from facesearch.databases.prepared import PreparedDatabase
 from facesearch.databases.statements import MAX_BYTES_A_STATEMENT
-from facesearch.databases.tables import FACES, MODELS, SCHEMA_VERSION, STATE, VERSIONS
+from facesearch.databases.tables import COLLECTIONS, FACES, MODELS, SCHEMA_VERSION, STATE, VERSIONS
 from facesearch.errors import FacesearchError
 from facesearch.records import OK, PROBLEM, WARNING, Finding
 
@@ -24,20 +24,40 @@ _CHECKED_BYTES = 256 * 1024**2
 
 
 @dataclass(frozen=True, slots=True)
+class CollectionState:
+    """What a collection holds; without a model it has no faces yet.
+
+    `dimension` is that of the model's vectors, 0 without one, and `next_model_id` that of vectors that are
+    being made to take the place of these.
+    """
+
+    number: int
+    name: str
+    model_id: str | None
+    dimension: int
+    faces: int
+    newest_change: int
+    next_model_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class DatabaseState:
     """What the database holds.
 
-    `newest_change`, `database_id` and `model_id` are None where the tables are not of this version, the last
-    also while the gallery is empty. `clock_ahead_s` is how far the server's clock is ahead of this host's,
-    None where there is no server.
+    `collections`, by their numbers, are empty and `database_id` is None where the tables are not of this
+    version. `clock_ahead_s` is how far the server's clock is ahead of this host's, None where there is no
+    server.
     """
 
     version: str | None
-    faces: int = 0
-    model_id: str | None = None
-    newest_change: int | None = None
+    collections: tuple[CollectionState, ...] = ()
     database_id: str | None = None
     clock_ahead_s: float | None = None
+
+    @property
+    def faces(self) -> int:
+        """How many there are in all collections."""
+        return sum(collection.faces for collection in self.collections)
 
 
 def state_of(database: PreparedDatabase) -> DatabaseState:
@@ -51,13 +71,24 @@ def state_of(database: PreparedDatabase) -> DatabaseState:
     ahead = database.look(_clock_ahead)
     if version != SCHEMA_VERSION:
         return DatabaseState(version, clock_ahead_s=ahead)
-    [state] = database.select(STATE, ["newest_change", "database_id"])
-    models = database.select(MODELS, ["model_id"])
-    model_id = str(models[0]["model_id"]) if models else None
+    [state] = database.select(STATE, ["database_id"])
+    models = {row["model_id"]: row["dimension"] for row in database.select(MODELS)}
     faces = database.look(_count_faces)
-    return DatabaseState(
-        version, faces, model_id, int(state["newest_change"]), str(state["database_id"]), ahead
+    columns = ["number", "name", "model_id", "next_model_id", "newest_change"]
+    rows = database.select(COLLECTIONS, columns, {"deleted_at": None}, "number")
+    collections = tuple(
+        CollectionState(
+            row["number"],
+            row["name"].decode(),
+            row["model_id"],
+            models.get(row["model_id"], 0),
+            faces.get(row["number"], 0),
+            row["newest_change"],
+            row["next_model_id"],
+        )
+        for row in rows
     )
+    return DatabaseState(version, collections, str(state["database_id"]), ahead)
 
 
 def inspect_tables(state: DatabaseState, where: str) -> Finding:
@@ -72,9 +103,13 @@ def inspect_tables(state: DatabaseState, where: str) -> Finding:
             f"{SCHEMA_VERSION}.",
             "Make a backup, then run `facesearch migrate`; the service does the same when it starts.",
         )
-    of = f" of {state.model_id}" if state.model_id else ""
-    noun = "face" if state.faces == 1 else "faces"
-    return Finding("tables", OK, f"{where}: version {state.version}, {state.faces:,} {noun}{of}.")
+    models = {collection.model_id for collection in state.collections} - {None}
+    held = f"{state.faces:,} {'face' if state.faces == 1 else 'faces'}"
+    if len(state.collections) > 1:
+        held += f" in {len(state.collections):,} collections"
+    if len(models) == 1:
+        held += f" of {models.pop()}"
+    return Finding("tables", OK, f"{where}: version {state.version}, {held}.")
 
 
 def inspect_server(database: PreparedDatabase, settings: Settings) -> Iterator[Finding]:
@@ -125,9 +160,12 @@ def why_unreachable(error: FacesearchError, settings: Settings) -> Finding:
     return Finding("database", PROBLEM, f"{name}: {error.message}", advice)
 
 
-def _count_faces(connection: Connection) -> int:
-    quoted = connection.dialect.identifier_preparer.quote_identifier(FACES)
-    return int(connection.execute(text(f"SELECT COUNT(*) FROM {quoted}")).scalar() or 0)  # noqa: S608
+def _count_faces(connection: Connection) -> dict[int, int]:
+    """How many faces each collection has, by its number."""
+    quote = connection.dialect.identifier_preparer.quote_identifier
+    number = quote("collection_number")
+    counts = text(f"SELECT {number}, COUNT(*) FROM {quote(FACES)} GROUP BY {number}")  # noqa: S608
+    return {int(row[0]): int(row[1]) for row in connection.execute(counts)}
 
 
 def _clock_ahead(connection: Connection) -> float | None:

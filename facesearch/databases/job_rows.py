@@ -10,6 +10,7 @@ from facesearch.databases.tables import FILE_NAME_WIDTH, NAME_WIDTH, PATH_WIDTH,
 from facesearch.errors import Conflict, InvalidParameter
 from facesearch.records import (
     FILE_STATUSES,
+    JOB_KINDS,
     QUEUED,
     Box,
     FileReport,
@@ -36,6 +37,9 @@ JOB_COLUMNS = [
     "attempts",
     "error_code",
     "error",
+    "collection_number",
+    "collection",
+    "kind",
 ]
 FILE_COLUMNS = [
     "position",
@@ -62,12 +66,14 @@ def row_of_job(job: NewJob, created_at: datetime) -> dict[str, Any]:
     """Return a queued job's row without its number; `created_at` is UTC without a zone.
 
     Raises:
-        InvalidParameter: the id or the place cannot be stored.
+        InvalidParameter: the id or the place cannot be stored, or there is no such kind.
     """
     if not is_job_id(job.id):
         raise InvalidParameter("A job's id has 1 to 36 letters, digits and hyphens.")
     if len(job.place) > PLACE_WIDTH:
         raise InvalidParameter(f"A place has more than {PLACE_WIDTH} characters.")
+    if job.kind not in JOB_KINDS:
+        raise InvalidParameter("A job's kind is not known.")
     return {
         "id": job.id,
         "place": job.place,
@@ -77,6 +83,9 @@ def row_of_job(job: NewJob, created_at: datetime) -> dict[str, Any]:
         "waited_for": int(job.options.waited_for),
         "state": QUEUED,
         "total": job.total,
+        "collection_number": job.collection,
+        "collection": job.options.collection,
+        "kind": job.kind,
         **dict.fromkeys(FILE_STATUSES, 0),
         "worked_s": 0.0,
         "attempts": 0,
@@ -90,7 +99,9 @@ def job_of(row: Mapping[str, Any]) -> Job:
         id=row["id"],
         number=row["number"],
         file_name=row["file_name"],
-        options=ImportOptions(row["faces"], bool(row["skip_duplicates"]), bool(row["waited_for"])),
+        options=ImportOptions(
+            row["faces"], bool(row["skip_duplicates"]), bool(row["waited_for"]), row["collection"]
+        ),
         state=row["state"],
         total=row["total"],
         counts={status: row[status] for status in FILE_STATUSES},
@@ -101,6 +112,8 @@ def job_of(row: Mapping[str, Any]) -> Job:
         attempts=row["attempts"],
         error_code=row["error_code"],
         error=row["error"],
+        collection=row["collection_number"],
+        kind=row["kind"],
     )
 
 
@@ -123,6 +136,12 @@ def row_of_file(number: int, position: int, report: FileReport) -> dict[str, Any
         "duplicate_of": report.duplicate_of,
         "faces": _faces_text(report),
     }
+
+
+def faces_of_report(report: FileReport) -> set[int]:
+    """Return the ids of the stored faces that a report tells of."""
+    told_of = {report.id, report.duplicate_of, *(face.id for face in report.faces)}
+    return {face_id for face_id in told_of if face_id is not None}
 
 
 def file_of(row: Mapping[str, Any]) -> FileReport:

@@ -4,22 +4,15 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from facesearch.databases.answers import SQLAnswers
+from facesearch.databases.answers import COLLECTION, FACE, PERSON, SQLAnswers
 from facesearch.databases.faces import SQLImageDatabase
-from facesearch.databases.job_rows import (
-    FILE_COLUMNS,
-    JOB_COLUMNS,
-    file_of,
-    is_job_id,
-    job_of,
-    row_of_file,
-    row_of_job,
-    told,
-)
+from facesearch.databases.job_files import SQLJobFiles
+from facesearch.databases.job_rows import JOB_COLUMNS, file_of, is_job_id, job_of, row_of_job, told
+from facesearch.databases.pages import page_of, rows_to_ask
 from facesearch.databases.statements import is_unicode
 from facesearch.databases.tables import (
+    COLLECTIONS,
     ERROR_CODE_WIDTH,
-    JOB_FILES,
     JOBS,
     OWNER_WIDTH,
     PLACE_WIDTH,
@@ -27,6 +20,7 @@ from facesearch.databases.tables import (
     REASON_WIDTH,
 )
 from facesearch.errors import (
+    CollectionNotFound,
     Conflict,
     FacesearchError,
     InvalidParameter,
@@ -53,9 +47,7 @@ from facesearch.records import (
 )
 
 JOBS_A_BATCH = 100
-FILES_A_BATCH = 2_000
 ABANDONED_S = 120.0
-MAX_PAGE = 10_000
 UNFINISHED = [QUEUED, RUNNING]
 OVER = [DONE, FAILED, CANCELLED]
 
@@ -81,17 +73,23 @@ class SQLJobStore(JobStore):
     def __init__(self, database: SQLImageDatabase, clock: Callable[[], datetime] = utc_now) -> None:
         self._database = database
         self._clock = clock
+        self._files = SQLJobFiles(database)
         self._answers = SQLAnswers(database, self._now)
 
     def add(self, job: NewJob) -> Job:
         """Queue a job; a file name that is too long is shortened.
 
         Raises:
-            InvalidParameter: the id is none, or the place is too long.
+            InvalidParameter: the id or the kind is none, or the place is too long.
             Conflict: there is a job of this id.
+            CollectionNotFound: the collection is gone.
         """
         row = row_of_job(job, self._now())
         with self._database.transaction():
+            # Whoever deletes the collection waits for this, or this for that.
+            there = {"number": job.collection, "deleted_at": None}
+            if not self._database.update(COLLECTIONS, {"number": job.collection}, there):
+                raise CollectionNotFound
             self._database.insert(JOBS, [row])
             return self.get(job.id)
 
@@ -106,13 +104,15 @@ class SQLJobStore(JobStore):
         # Reading would pass over a row that is not committed yet; a change waits for it.
         return is_job_id(job_id) and self._database.update(JOBS, {"id": job_id}, {"id": job_id}) > 0
 
-    def jobs(self, limit: int, before: int | None = None) -> Page[Job]:
+    def jobs(self, limit: int, before: int | None = None, collection: int | None = None) -> Page[Job]:
         self._database.ready()
-        where = None if before is None else {"number <": before}
+        where = {} if before is None else {"number <": before}
+        if collection is not None:
+            where["collection_number"] = collection
         rows = self._database.select(
-            JOBS, JOB_COLUMNS, where, order_by="number", limit=_checked(limit) + 1, descending=True
+            JOBS, JOB_COLUMNS, where, order_by="number", limit=rows_to_ask(limit), descending=True
         )
-        return _page([job_of(row) for row in rows], [row["number"] for row in rows], limit)
+        return page_of([job_of(row) for row in rows], [row["number"] for row in rows], limit)
 
     def queued(self, place: str) -> int:
         self._database.ready()
@@ -172,17 +172,15 @@ class SQLJobStore(JobStore):
         with self._database.transaction():
             # Locks the job's row, so that what is read below is not changed by others.
             number = self._update_own(job_id, owner, {"total": total})
-            rows = [row_of_file(number, position, report) for position, report in sorted(files.items())]
-            self._database.insert(JOB_FILES, rows)
+            statuses = self._files.add(number, files)
             [sums] = self._database.select(JOBS, [*FILE_STATUSES, "worked_s"], {"number": number})
-            for row in rows:
-                sums[row["status"]] += 1
+            for status in statuses:
+                sums[status] += 1
             sums["worked_s"] += worked_s
             self._database.update(JOBS, {**sums, "attempts": 0}, {"number": number})
 
     def reported(self, job_id: str) -> frozenset[int]:
-        rows = self._database.select(JOB_FILES, ["position"], {"job_number": self._number(job_id)})
-        return frozenset(row["position"] for row in rows)
+        return self._files.positions(self._number(job_id))
 
     def finish(self, job_id: str, owner: str, state: str, error: FacesearchError | None = None) -> None:
         if state not in (DONE, FAILED):
@@ -208,19 +206,14 @@ class SQLJobStore(JobStore):
     def files(
         self, job_id: str, limit: int, after: int | None = None, status: str | None = None
     ) -> Page[FileReport]:
-        where: dict[str, Any] = {"job_number": self._number(job_id)}
-        if status is not None:
-            where["status"] = status
-        if after is not None:
-            where["position >"] = after
-        rows = self._database.select(JOB_FILES, FILE_COLUMNS, where, "position", _checked(limit) + 1)
-        return _page([file_of(row) for row in rows], [row["position"] for row in rows], limit)
+        rows = self._files.page(self._number(job_id), rows_to_ask(limit), after, status)
+        return page_of([file_of(row) for row in rows], [row["position"] for row in rows], limit)
 
     def first_answer(self, key: str) -> FirstAnswer | None:
         return self._answers.get(key)
 
-    def add_answer(self, once: Once, content: str) -> None:
-        self._answers.add(once, content)
+    def add_answer(self, once: Once, content: str, about: Sequence[str] = ()) -> None:
+        self._answers.add(once, content, about)
 
     def prune(self, keep_days: float) -> list[str]:
         """Forget answers of more than 24 hours ago, and jobs that were over for so many days; their ids.
@@ -232,11 +225,45 @@ class SQLJobStore(JobStore):
         old = {"state": OVER, "finished_at <=": self._now() - timedelta(days=keep_days)}
         gone: list[str] = []
         while rows := self._database.select(JOBS, ["number", "id"], old, "number", JOBS_A_BATCH):
-            for row in rows:
-                self._forget_files(row["number"])
-                if self._database.delete(JOBS, {"number": row["number"]}):
-                    gone.append(row["id"])
+            gone += [row["id"] for row in rows if self._forget_job(row["number"])]
         return gone
+
+    def forget_faces(self, face_ids: Sequence[int]) -> None:
+        """Leave of every report that tells of these faces its position and status alone.
+
+        To be called in the transaction in which the faces are removed, after that: what is written about
+        them is written under the counter's lock. Other faces of the same photos are forgotten by the
+        reports too: those told the photo's name.
+        """
+        with self._database.transaction():
+            self._files.forget_faces(face_ids)
+            self._answers.forget_about(f"{FACE}{face_id}" for face_id in face_ids)
+
+    def forget_person(self, person_id: int) -> None:
+        self._answers.forget_about([f"{PERSON}{person_id}"])
+
+    def forget_collection(self, number: int) -> list[str]:
+        """Forget a collection's jobs, with their reports, and the first answers about it; the jobs' ids.
+
+        In many small transactions, unless there is one around: one that is cut short is gone on with by the
+        next call. Whoever works on one of these jobs may write no more.
+        """
+        self._database.ready()
+        gone: list[str] = []
+        of_it = {"collection_number": number}
+        while rows := self._database.select(JOBS, ["number", "id"], of_it, "number", JOBS_A_BATCH):
+            for row in rows:
+                ended = {"state": CANCELLED, "finished_at": self._now(), **_NOBODY}
+                self._database.update(JOBS, ended, {"number": row["number"], "state": UNFINISHED})
+                if self._forget_job(row["number"]):
+                    gone.append(row["id"])
+        self._answers.forget_about([f"{COLLECTION}{number}"])
+        return gone
+
+    def unfinished(self, collection: int) -> list[str]:
+        self._database.ready()
+        where = {"collection_number": collection, "state": UNFINISHED}
+        return [row["id"] for row in self._database.select(JOBS, ["id"], where, "number")]
 
     def _end_abandoned(self) -> None:
         lapsed = {"state": RUNNING, "lease_until <": self._now() - timedelta(seconds=ABANDONED_S)}
@@ -292,18 +319,7 @@ class SQLJobStore(JobStore):
             except Conflict:
                 return  # another claimer made it
 
-    def _forget_files(self, number: int) -> None:
-        where = {"job_number": number}
-        while rows := self._database.select(JOB_FILES, ["position"], where, "position", FILES_A_BATCH):
-            self._database.delete(JOB_FILES, {**where, "position <=": rows[-1]["position"]})
-
-
-def _checked(limit: int) -> int:
-    if not 1 <= limit <= MAX_PAGE:
-        raise InvalidParameter(f"A page has 1 to {MAX_PAGE} entries.")
-    return limit
-
-
-def _page(items: list[Any], marks: list[int], limit: int) -> Page[Any]:
-    """A page of at most `limit` items; `marks` are what each would be followed by."""
-    return Page(tuple(items[:limit]), marks[limit - 1] if len(items) > limit else None)
+    def _forget_job(self, number: int) -> bool:
+        """Delete a job that is over, and its reports before it; whether it was there."""
+        self._files.forget_job(number)
+        return self._database.delete(JOBS, {"number": number}) > 0

@@ -7,23 +7,23 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from facesearch.databases.faces import SQLImageDatabase
+from facesearch.databases.names import is_collection_name
 from facesearch.databases.tables import (
-    COLLECTION_WIDTH,
+    COLLECTIONS,
     DIGEST_BYTES,
     KEY_PREFIX_WIDTH,
     KEYS,
     KEYS_VERSION,
     NAME_WIDTH,
 )
-from facesearch.errors import Conflict, InvalidParameter, KeyNotFound
+from facesearch.errors import CollectionNotFound, Conflict, InvalidParameter, KeyNotFound
 from facesearch.interfaces import KeyStore
-from facesearch.records import SCOPES, Key, NewKey
+from facesearch.records import ALL_COLLECTIONS, SCOPES, Key, NewKey
 
 USE_NOTED_EVERY = timedelta(minutes=1)
 
 _VERSION_ROW = {"id": 1}
 _PREFIX = re.compile(rf"[0-9A-Za-z]{{1,{KEY_PREFIX_WIDTH}}}")
-_COLLECTION = re.compile(rf"[0-9A-Za-z_-]{{1,{COLLECTION_WIDTH}}}")
 
 
 def utc_now() -> datetime:
@@ -47,6 +47,7 @@ class SQLKeyStore(KeyStore):
     def add(self, new: NewKey) -> Key:
         row = self._row_of(new)
         with self._database.transaction():
+            self._hold(new.collection)
             self._change_version()
             self._database.insert(KEYS, [row])
             return self._key(new.prefix)
@@ -73,6 +74,19 @@ class SQLKeyStore(KeyStore):
             self._database.update(KEYS, revoked, {"prefix": prefix, "revoked_at": None})
             return self._key(prefix)
 
+    def revoke_all(self, collection: str) -> list[str]:
+        if not is_collection_name(collection):
+            return []
+        with self._database.transaction():
+            # As in `revoke`: a key that is being made for it is waited for.
+            self._change_version()
+            of_it = {"collection": collection, "revoked_at": None}
+            rows = self._database.select(KEYS, ["prefix"], of_it, order_by="number")
+            revoked = {"revoked_at": self._now()}
+            for row in rows:
+                self._database.update(KEYS, revoked, {"prefix": row["prefix"]})
+            return [row["prefix"] for row in rows]
+
     def note_use(self, prefix: str) -> None:
         self._database.ready()
         now = self._now()
@@ -86,13 +100,20 @@ class SQLKeyStore(KeyStore):
             raise KeyNotFound
         return _key_of(rows[0])
 
+    def _hold(self, collection: str) -> None:
+        """Let whoever deletes the collection wait, or wait for that: a later one of its name is another."""
+        there = {"name": collection.encode(), "deleted_at": None}
+        known = collection == ALL_COLLECTIONS or self._database.update(COLLECTIONS, there, there)
+        if not known:
+            raise CollectionNotFound(f"There is no collection {collection!r}.")
+
     def _change_version(self) -> None:
         self._database.update(KEYS_VERSION, {"version": str(uuid.uuid4())}, _VERSION_ROW)
 
     def _row_of(self, new: NewKey) -> dict[str, Any]:
         if not _PREFIX.fullmatch(new.prefix) or len(new.digest) != DIGEST_BYTES or new.scope not in SCOPES:
             raise InvalidParameter("The key's prefix, digest or scope cannot be stored.")
-        if not _COLLECTION.fullmatch(new.collection):
+        if new.collection != ALL_COLLECTIONS and not is_collection_name(new.collection):
             raise InvalidParameter("The collection's name cannot be stored.")
         if len(new.name) > NAME_WIDTH:
             raise InvalidParameter(f"The key's name has more than {NAME_WIDTH} characters.")

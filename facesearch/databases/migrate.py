@@ -25,7 +25,8 @@ def check(connection: Connection, version: str | None) -> None:
         ForeignTable: there is a table IMAGE_DATASET that this program did not make.
         Conflict: a newer version of this program has migrated the database.
     """
-    if version is None and inspect(connection).has_table(FACES):
+    # Looked at once more: between the two questions another process may have made the tables.
+    if version is None and inspect(connection).has_table(FACES) and stored_version(connection) is None:
         raise ForeignTable(
             f"The database holds a table {FACES} of another program; it was neither read nor changed."
             " Name another database in the configuration, or rename that table, and add the photos again."

@@ -148,6 +148,13 @@ class MySQLDatabase(SQLDatabase):
         finally:
             cursor.close()
 
+    def _moment_statements(self) -> tuple[str, ...]:
+        # For the next transaction alone; the snapshot is that of its begin, of all tables.
+        return (
+            "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+            "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
+        )
+
     def _table_options(self) -> str:
         return f" ENGINE=InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE {COLLATION}"
 
@@ -166,6 +173,14 @@ class MySQLDatabase(SQLDatabase):
 
 class MySQLImageDatabase(MySQLDatabase, SQLImageDatabase, ImageDatabase):
     """The truth about faces on a MySQL or MariaDB server; lifetime and threads as for MySQLDatabase."""
+
+    _packs_ids = True
+
+    def wipe(self) -> None:
+        """Do nothing: when a server overwrites its files is for its configuration to say."""
+        if self._transaction is not None:
+            raise InvalidParameter("What a transaction removes is there until its end.")
+        self.ready()
 
     @contextmanager
     def _migrating(self) -> Iterator[Connection]:

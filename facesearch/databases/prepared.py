@@ -1,5 +1,6 @@
 """A database whose tables are made, or brought to this program's version, before they are used."""
 
+import threading
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -24,7 +25,8 @@ class PreparedDatabase(SQLDatabase):
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
-        self._is_prepared = False
+        # Shared by the views of several collections.
+        self._is_prepared = threading.Event()
 
     @abstractmethod
     def _migrating(self) -> AbstractContextManager[Connection]:
@@ -50,7 +52,7 @@ class PreparedDatabase(SQLDatabase):
                 if version != SCHEMA_VERSION:
                     migrate.upgrade(connection)
         self._tables.clear()
-        self._is_prepared = True
+        self._is_prepared.set()
 
     def checked_version(self) -> str | None:
         """The version of the tables: None where there are none, "" where making them broke off.
@@ -70,7 +72,7 @@ class PreparedDatabase(SQLDatabase):
 
     def ready(self) -> None:
         """Prepare the tables unless this object has done so."""
-        if not self._is_prepared:
+        if not self._is_prepared.is_set():
             self.prepare()
 
     @contextmanager

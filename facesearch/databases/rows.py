@@ -9,17 +9,30 @@ from typing import Any
 
 import numpy as np
 
+from facesearch.databases.statements import INT64, is_unicode
 from facesearch.databases.tables import (
     DIGEST_BYTES,
     FILE_NAME_WIDTH,
     MAX_DIMENSION,
     MAX_METADATA_BYTES,
+    METADATA_NAME_WIDTH,
     MODEL_ID_WIDTH,
     NAME_WIDTH,
     TAKEN_AT_WIDTH,
 )
 from facesearch.errors import Conflict, InvalidParameter
-from facesearch.records import Box, Embedding, FaceChanges, Location, NewFace, PhotoInfo, Quality, StoredFace
+from facesearch.records import (
+    Box,
+    Embedding,
+    FaceChanges,
+    FaceEdit,
+    Location,
+    Metadata,
+    NewFace,
+    PhotoInfo,
+    Quality,
+    StoredFace,
+)
 
 FACE_COLUMNS = [
     "id",
@@ -41,13 +54,16 @@ FACE_COLUMNS = [
     "added_at",
     "external_id",
     "metadata",
+    "person_number",
 ]
 
 _INT32 = range(-(2**31), 2**31)
 
 
 def row_of(face: NewFace, model_id: str, added_at: datetime) -> dict[str, Any]:
-    """Return a face's row without its change number; `added_at` is UTC without a zone.
+    """Return a face's row without its collection and its person; `added_at` is UTC without a zone.
+
+    A face that says when it was added keeps that.
 
     Raises:
         InvalidParameter: a text is too long, or a number, the digest or the embedding cannot be stored.
@@ -66,12 +82,10 @@ def row_of(face: NewFace, model_id: str, added_at: datetime) -> dict[str, Any]:
         "dimension": face.face.embedding.size,
         "vector": vector_of(face.face.embedding),
         "quality": _quality_text(face.face.quality),
-        "added_at": added_at,
+        "added_at": added_at if face.added_at is None else _utc(face.added_at),
         "photo_sha256": face.photo_sha256,
-        "external_id": None
-        if face.external_id is None
-        else _text(face.external_id, NAME_WIDTH, "external id"),
-        "metadata": _metadata_text(face.metadata),
+        "photo_bytes": face.photo_bytes,
+        **_client_columns(face.external_id, face.metadata),
     }
     sizes = {
         "photo_width": photo.width,
@@ -84,6 +98,36 @@ def row_of(face: NewFace, model_id: str, added_at: datetime) -> dict[str, Any]:
     if not all(value in _INT32 for value in sizes.values()):
         raise InvalidParameter("A size or a box is out of range.")
     return {**row, **{name: int(value) for name, value in sizes.items()}}
+
+
+def edited_columns(edit: FaceEdit) -> dict[str, Any]:
+    """Return the columns that an edit sets.
+
+    Raises:
+        InvalidParameter: it names a field that cannot be edited, or a value cannot be stored.
+    """
+    columns = _client_columns(edit.external_id, edit.metadata)
+    if not edit.fields <= columns.keys():
+        raise InvalidParameter(f"Of a face, {' and '.join(columns)} can be changed.")
+    return {name: value for name, value in columns.items() if name in edit.fields}
+
+
+def _client_columns(external_id: str | None, metadata: Metadata) -> dict[str, str | None]:
+    return {
+        "external_id": None if external_id is None else _text(external_id, NAME_WIDTH, "external id"),
+        "metadata": _metadata_text(metadata),
+    }
+
+
+def embedding_of(row: Mapping[str, Any]) -> Embedding:
+    """Return the embedding of a row with id, dimension and vector.
+
+    Raises:
+        Conflict: it is damaged.
+    """
+    if len(row["vector"]) != 4 * row["dimension"]:
+        raise Conflict(f"The stored vector of face {row['id']} is damaged.")
+    return np.frombuffer(row["vector"], "<f4").astype(np.float32, copy=False)
 
 
 def face_of(row: Mapping[str, Any]) -> StoredFace:
@@ -106,6 +150,7 @@ def face_of(row: Mapping[str, Any]) -> StoredFace:
         quality=_quality(row["id"], row["quality"]),
         external_id=row["external_id"],
         metadata=_metadata(row["id"], row["metadata"]),
+        person_id=row["person_number"] or None,
     )
 
 
@@ -166,19 +211,27 @@ def _quality(face_id: int, text: str | None) -> Quality | None:
         raise Conflict(f"The stored quality of face {face_id} is damaged.") from None
 
 
-def _metadata_text(metadata: Mapping[str, str]) -> str | None:
+def _metadata_text(metadata: Metadata) -> str | None:
     if not metadata:
         return None
-    if not all(isinstance(part, str) for pair in metadata.items() for part in pair):
-        raise InvalidParameter("Metadata are texts by their names.")
+    for name, value in metadata.items():
+        _text(name, METADATA_NAME_WIDTH, "name of a face's metadata")
+        if not isinstance(value, str | int | float) or (
+            isinstance(value, float) and not math.isfinite(value)
+        ):
+            raise InvalidParameter("Metadata are texts, finite numbers and booleans by their names.")
+        if isinstance(value, int) and value not in INT64:
+            raise InvalidParameter("A whole number in a face's metadata has more than 64 bits.")
+        if isinstance(value, str) and not is_unicode(value):
+            raise InvalidParameter("A text is not valid Unicode.")
     # Characters stand for themselves, so that the limit is the same in all languages' scripts.
     text = json.dumps(dict(metadata), ensure_ascii=False)
-    if len(text.encode(errors="surrogatepass")) > MAX_METADATA_BYTES:
+    if len(text.encode()) > MAX_METADATA_BYTES:
         raise InvalidParameter(f"A face's metadata has more than {MAX_METADATA_BYTES // 1024} KiB.")
     return text
 
 
-def _metadata(face_id: int, text: str | None) -> dict[str, str]:
+def _metadata(face_id: int, text: str | None) -> Metadata:
     try:
         return {} if text is None else dict(json.loads(text))
     except (TypeError, ValueError):
@@ -186,9 +239,17 @@ def _metadata(face_id: int, text: str | None) -> dict[str, str]:
 
 
 def _text(text: str, width: int, what: str) -> str:
+    if not isinstance(text, str) or not is_unicode(text):
+        raise InvalidParameter(f"The {what} is no valid text.")
     if len(text) > width:
         raise InvalidParameter(f"The {what} has more than {width} characters.")
     return text
+
+
+def _utc(moment: datetime) -> datetime:
+    if moment.tzinfo is None:
+        raise InvalidParameter("A time has its zone.")
+    return moment.astimezone(UTC).replace(tzinfo=None)
 
 
 def _degrees(value: float, limit: int) -> float:

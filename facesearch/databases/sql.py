@@ -36,8 +36,9 @@ class _Transaction:
     different from database to database.
     """
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, *, reads_only: bool = False) -> None:
         self.connection = connection
+        self.reads_only = reads_only
         self.failure: FacesearchError | None = None
 
     def fail(self, error: BaseException) -> None:
@@ -70,6 +71,10 @@ class SQLDatabase(DatabaseCRUD):
     def _table_options(self) -> str:
         """What follows the columns in CREATE TABLE."""
         return ""
+
+    def _moment_statements(self) -> tuple[str, ...]:
+        """What begins a transaction that sees the database as it is at its first look."""
+        return ("BEGIN",)
 
     def _ping_statement(self) -> str:
         return "SELECT 1"
@@ -170,6 +175,26 @@ class SQLDatabase(DatabaseCRUD):
             if current.failure is not None:
                 raise current.failure
 
+    @contextmanager
+    def one_moment(self) -> Iterator[None]:
+        """Let all verbs of this thread see the database as it is now; those that write are refused.
+
+        It takes no lock, and others write meanwhile: what they replace is kept for as long as this lasts.
+
+        Raises:
+            InvalidParameter: this thread is in a transaction already.
+        """
+        if self._transaction is not None:
+            raise InvalidParameter("One moment is read in a transaction of its own.")
+        with self._reading() as connection:
+            for statement in self._moment_statements():
+                connection.exec_driver_sql(statement)
+            self._local.transaction = _Transaction(connection, reads_only=True)
+            try:
+                yield
+            finally:
+                self._local.transaction = None
+
     def ping(self) -> None:
         with self._connection(writes=False) as connection:
             connection.execute(text(self._ping_statement())).all()
@@ -196,6 +221,8 @@ class SQLDatabase(DatabaseCRUD):
                 return
             if current.failure is not None:
                 raise current.failure
+            if writes and current.reads_only:
+                raise InvalidParameter("Nothing is written while one moment is read.")
             try:
                 with self._translated():
                     yield current.connection

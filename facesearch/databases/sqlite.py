@@ -12,6 +12,7 @@ from sqlalchemy import Connection, QueuePool, create_engine, event
 
 from facesearch.databases.faces import SQLImageDatabase
 from facesearch.databases.sql import WRITES, SQLDatabase
+from facesearch.databases.wiping import FileWiper
 from facesearch.errors import Conflict, DatabaseUnavailable, FacesearchError, InvalidParameter
 from facesearch.interfaces import ImageDatabase
 
@@ -101,6 +102,8 @@ class SQLiteDatabase(SQLDatabase):
             self._use_wal(connection)
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA foreign_keys = ON")
+            # What is deleted is overwritten where it was; see wiping.FileWiper for where else it may be.
+            connection.execute("PRAGMA secure_delete = ON")
         except BaseException:
             connection.close()
             raise
@@ -141,6 +144,20 @@ class SQLiteDatabase(SQLDatabase):
 
 class SQLiteImageDatabase(SQLiteDatabase, SQLImageDatabase, ImageDatabase):
     """The truth about faces in one SQLite file; lifetime and threads as for SQLiteDatabase."""
+
+    def wipe(self) -> None:
+        """Have no file of the database hold what was removed before; not to be called inside a transaction.
+
+        Reads the whole file, and keeps others from writing meanwhile: a second or so for a gigabyte.
+
+        Raises:
+            DatabaseUnavailable: also where others read for too long what was there before.
+        """
+        if self._transaction is not None:
+            raise InvalidParameter("What a transaction removes is there until its end.")
+        self.ready()
+        with self._translated():
+            FileWiper(self._file, self._connect_to_write, self._wait_s).wipe()
 
     @contextmanager
     def _migrating(self) -> Iterator[Connection]:

@@ -22,6 +22,7 @@ MAX_ROWS_A_STATEMENT = 500
 # MariaDB takes 16 MiB a statement by default, and escaping may double a value.
 MAX_BYTES_A_STATEMENT = 4 * 1024**2
 INT64 = range(-(2**63), 2**63)
+MAX_ID = 2**63 - 1
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 _COLUMN_TYPE = re.compile(
@@ -118,6 +119,11 @@ def parts(values: Sequence[T]) -> Iterator[Sequence[T]]:
     """Cut values into lists that one query can name."""
     for start in range(0, len(values), IDS_A_QUERY):
         yield values[start : start + IDS_A_QUERY]
+
+
+def known_ids(ids: Iterable[int]) -> list[int]:
+    """Return the ids that may be there, ascending, each once."""
+    return sorted({i for i in ids if 0 < i <= MAX_ID})
 
 
 def condition_column(key: str) -> str:

@@ -35,6 +35,15 @@ def onnxruntime_version() -> str:
     return str(_onnxruntime().__version__)
 
 
+def load_onnxruntime() -> None:
+    """Load ONNX Runtime now, for whoever loads a library that it has to come before.
+
+    Raises:
+        InvalidConfig: there is none.
+    """
+    _onnxruntime()
+
+
 def open_graph(graph: bytes, threads: int) -> Any:
     """Return an `onnxruntime.InferenceSession` of a serialized ONNX model; any thread may run it.
 

@@ -3,15 +3,14 @@
 import math
 
 import numpy as np
-import PIL.Image
 from numpy.typing import NDArray
 
 from facesearch.config import LimitSettings
+from facesearch.images.crops import crop_of
 from facesearch.images.decoding import decode
+from facesearch.images.shrinking import shrunk
 from facesearch.interfaces import Image
-from facesearch.records import PhotoInfo
-
-_BAND_ROWS = 64
+from facesearch.records import Box, Crop, CropStyle, PhotoInfo
 
 
 class AGTImage(Image):
@@ -66,27 +65,7 @@ class AGTImage(Image):
         if min(width, height) < scale:
             # the shorter side stays one pixel
             scale = max(width, height) / max_pixels
-        return _shrunk(self._pixels, scale), scale
+        return shrunk(self._pixels, scale), scale
 
-
-def _shrunk(pixels: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:
-    """Resize with Pillow's bilinear filter, which covers the whole area of each new pixel.
-
-    Band by band: Pillow takes a copy, at four bytes a pixel, of what it resizes.
-    """
-    height, width = pixels.shape[:2]
-    new_width, new_height = max(1, int(width / scale)), max(1, int(height / scale))
-    right = min(width, new_width * scale)
-    small = np.empty((new_height, new_width, 3), dtype=np.uint8)
-    for top in range(0, new_height, _BAND_ROWS):
-        bottom = min(top + _BAND_ROWS, new_height)
-        upper, lower = top * scale, min(height, bottom * scale)
-        # the filter reaches one new pixel beyond the band
-        first, last = max(0, math.floor(upper - scale)), min(height, math.ceil(lower + scale))
-        band = PIL.Image.fromarray(pixels[first:last])
-        box = (0.0, upper - first, right, lower - first)
-        small[top:bottom] = np.asarray(
-            band.resize((new_width, bottom - top), PIL.Image.Resampling.BILINEAR, box)
-        )
-    small.flags.writeable = False
-    return small
+    def crop(self, box: Box, roll_deg: float, style: CropStyle) -> Crop:
+        return crop_of(self._pixels, box, roll_deg, style)

@@ -1,11 +1,9 @@
 """The exact index: the shared matrix, kept level with the database, and searched row by row."""
 
 import errno
-import hashlib
 import logging
-import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -14,14 +12,17 @@ from numpy.typing import NDArray
 
 from facesearch.errors import InvalidParameter, ModelMismatch, StorageFull, Unavailable
 from facesearch.interfaces import FaceIndex, ImageDatabase, WorkerPool
-from facesearch.records import FaceFilter, Match
+from facesearch.records import DEFAULT_NUMBER, FaceFilter, Match, PersonMatch
 from facesearch.search.codes import FIT_FROM
+from facesearch.search.copies import copy_name, delete_others
 from facesearch.search.following import bring_level
 from facesearch.search.layout import BLOCK_ROWS, Damaged
 from facesearch.search.locking import exclusive_lock, probe_writable
 from facesearch.search.matrix import SharedMatrix
+from facesearch.search.people import PersonRows, count_within
 from facesearch.search.snapshot import Snapshot
-from facesearch.search.spread import Query, Spread
+from facesearch.search.sought import PEOPLE, POOLED, Found, Query
+from facesearch.search.spread import Spread
 
 MAX_K = 1000
 NEVER = 1 << 62
@@ -31,7 +32,7 @@ _log = logging.getLogger(__name__)
 
 
 class ExactIndex(FaceIndex):
-    """Searches all vectors of one model exactly; lives as long as its process.
+    """Searches all vectors of one collection and model exactly; lives as long as its process.
 
     Any thread may call it. Each process makes its own; all that share `directory` share the copy, and
     one at a time appends to it. Not to be carried over a fork: it holds locks and a mapping, so make it
@@ -43,6 +44,7 @@ class ExactIndex(FaceIndex):
         block_rows: rows per block of a file that is made anew.
         fit_from: from how many faces on a file has codes.
         lock_wait_s: how long to wait for another process that is writing, such as a first build.
+        collection: whose faces they are.
     """
 
     def __init__(
@@ -58,12 +60,12 @@ class ExactIndex(FaceIndex):
         block_rows: int = BLOCK_ROWS,
         fit_from: int = FIT_FROM,
         lock_wait_s: float = 30.0,
+        collection: int = DEFAULT_NUMBER,
     ) -> None:
-        name = _file_name(model_id)
+        name = copy_name(collection, model_id)
         self._block_rows = block_rows
         self._fit_from = fit_from
         self._directory = directory
-        self._lock_path = directory / f"{name}.lock"
         self._matrix = SharedMatrix(directory / name, model_id, dimension, block_rows, fit_from)
         self._model_id = model_id
         self._dimension = dimension
@@ -71,10 +73,11 @@ class ExactIndex(FaceIndex):
         self._lock_wait_s = lock_wait_s
         self._writing = threading.Lock()
         self._swapping = threading.Lock()
+        self._people = PersonRows()
         self._held: Snapshot | None = None
         self._database: tuple[ImageDatabase, str] | None = None
 
-    def for_model(self, model_id: str, dimension: int) -> "ExactIndex":
+    def of(self, collection: int, model_id: str, dimension: int) -> "ExactIndex":
         return ExactIndex(
             self._directory,
             model_id,
@@ -86,6 +89,7 @@ class ExactIndex(FaceIndex):
             block_rows=self._block_rows,
             fit_from=self._fit_from,
             lock_wait_s=self._lock_wait_s,
+            collection=collection,
         )
 
     @property
@@ -96,6 +100,13 @@ class ExactIndex(FaceIndex):
     def snapshot(self) -> Snapshot | None:
         """Return what a search reads: the rows as of the last catch-up; None where there is no copy."""
         return self._held or self._open_lazily()
+
+    def readable(self) -> Snapshot | None:
+        """As `snapshot`; raises Unavailable where another program has cut the file."""
+        snapshot = self.snapshot()
+        if snapshot is not None and snapshot.file.is_cut(snapshot.count):
+            raise Unavailable("The search index is being built anew.")
+        return snapshot
 
     def catch_up(self, database: ImageDatabase) -> None:
         """Take over every change that the database committed before this call.
@@ -131,6 +142,34 @@ class ExactIndex(FaceIndex):
             ModelMismatch: the probes have another dimension.
             Unavailable: another program has cut the copy; the next catch-up mends it.
         """
+        query = self.checked(embeddings, k, tolerance)
+        snapshot = self.readable()
+        if snapshot is None or not len(query.probes):
+            return [[] for _ in query.probes]
+        found = self.found(snapshot, query, only)
+        return [[Match(face_id, distance) for distance, face_id in pairs] for pairs in found]
+
+    def search_people(
+        self,
+        embeddings: NDArray[np.float32],
+        k: int,
+        tolerance: float,
+        only: FaceFilter | None = None,
+        *,
+        pooled: bool = False,
+    ) -> list[list[PersonMatch]]:
+        """Return for each probe its k nearest persons, or for all together; errors as for `search`.
+
+        How many faces of a person are within is counted over those that the filter lets through.
+        """
+        query = self.checked(embeddings, k, tolerance)._replace(kind=POOLED if pooled else PEOPLE)
+        snapshot = self.readable()
+        if snapshot is None or not len(query.probes):
+            return [[]] if pooled else [[] for _ in query.probes]
+        return self.counted(snapshot, query, only, self.found(snapshot, query, only))
+
+    def checked(self, embeddings: NDArray[np.float32], k: int, tolerance: float) -> Query:
+        """Return what is searched for; errors as for `search`."""
         if not 1 <= k <= MAX_K:
             raise InvalidParameter(f"k must be from 1 to {MAX_K}.")
         if not tolerance >= 0:
@@ -138,14 +177,41 @@ class ExactIndex(FaceIndex):
         probes = np.ascontiguousarray(embeddings, np.float32)
         if probes.ndim != 2 or probes.shape[1] != self._dimension:
             raise ModelMismatch(f"Probes need vectors of {self._dimension} numbers.")
-        snapshot = self.snapshot()
-        if snapshot is None or not len(probes):
-            return [[] for _ in probes]
-        if snapshot.file.is_cut(snapshot.count):
-            raise Unavailable("The search index is being built anew.")
+        return Query(probes, k, tolerance)
+
+    def found(self, snapshot: Snapshot, query: Query, only: FaceFilter | None) -> Found:
+        """Scan all rows of a snapshot that the filter lets through."""
         wanted = snapshot.counts if only is None else snapshot.wanted(only)
-        found = self._spread.scan(self._matrix.path, snapshot, Query(probes, k, tolerance, wanted))
-        return [[Match(face_id, distance) for distance, face_id in pairs] for pairs in found]
+        return self._spread.scan(self._matrix.path, snapshot, query, wanted)
+
+    def counted(
+        self, snapshot: Snapshot, query: Query, only: FaceFilter | None, found: Found
+    ) -> list[list[PersonMatch]]:
+        """Return the persons that were found, each with how many of its faces are within."""
+        probes = [query.probes] if query.kind == POOLED else query.probes[:, np.newaxis]
+        answers = []
+        for some, people in zip(probes, found, strict=True):
+            persons = np.array([person for _, _, person in people], np.int64)
+            places, owners = self._people.of(snapshot, persons)
+            may = snapshot.let_through(places, only)
+            within = count_within(snapshot, places[may], owners[may], some, query.tolerance, len(persons))
+            answers.append(
+                [
+                    PersonMatch(person, face_id, distance, faces)
+                    for (distance, face_id, person), faces in zip(people, within, strict=True)
+                ]
+            )
+        return answers
+
+    def keep_only(self, galleries: Mapping[int, str | None]) -> None:
+        """Delete from this place the copies of all collections and models but these, whoever made them.
+
+        Raises:
+            Unavailable: one cannot be deleted, or another process keeps it too long.
+        """
+        kept = {copy_name(number, model) for number, model in galleries.items() if model is not None}
+        with self._failures_told():
+            delete_others(self._directory, kept, self._lock_wait_s)
 
     def count(self) -> int:
         """How many faces the copy held at the last catch-up."""
@@ -160,6 +226,10 @@ class ExactIndex(FaceIndex):
             return 0, 0
         return latest.last_number, latest.faces
 
+    def has_copy(self) -> bool:
+        """See FaceIndex. A graph alone counts too: it tells of vectors."""
+        return self._matrix.path.exists() or self._matrix.graph_path.exists()
+
     def ping(self) -> None:
         """Raise where the copy cannot be read or written; waits for nobody.
 
@@ -168,7 +238,7 @@ class ExactIndex(FaceIndex):
         """
         with self._failures_told():
             self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            probe_writable(self._lock_path)
+            probe_writable(self._matrix.lock_path)
             with suppress(Damaged):  # the next catch-up mends it
                 self._matrix.snapshot()
 
@@ -217,7 +287,7 @@ class ExactIndex(FaceIndex):
         try:
             with self._failures_told():
                 self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-                with exclusive_lock(self._lock_path, self._lock_wait_s):
+                with exclusive_lock(self._matrix.lock_path, self._lock_wait_s):
                     yield
         finally:
             self._writing.release()
@@ -235,9 +305,3 @@ class ExactIndex(FaceIndex):
 
 def _is_level(snapshot: Snapshot, database_id: str, newest: int) -> bool:
     return snapshot.database_id == database_id and snapshot.last_number == newest
-
-
-def _file_name(model_id: str) -> str:
-    """A file name for any model id: what is legible of it, and a digest that tells all apart."""
-    legible = re.sub(r"[^A-Za-z0-9._-]+", "-", model_id)[:40]
-    return f"{legible}-{hashlib.sha256(model_id.encode()).hexdigest()[:12]}.matrix"

@@ -9,12 +9,15 @@ from numpy.typing import NDArray
 
 from facesearch.errors import ModelMismatch, Unavailable
 from facesearch.interfaces import ImageDatabase
-from facesearch.records import FaceChange, FaceChanges, FaceFilter
-from facesearch.search.layout import FACE, MARKER, REMOVED, Damaged, Missing
+from facesearch.records import FaceChange, FaceChanges
+from facesearch.search.graph_layout import is_settled, settle
+from facesearch.search.layout import ERASED, FACE, MARKER, REMOVED, Damaged, Missing
+from facesearch.search.mapped_file import gathered
 from facesearch.search.matrix import SharedMatrix
 from facesearch.search.snapshot import Snapshot
 
 _ASKED_REMOVALS = 64
+_COMPARED_ROWS = 4096
 
 _log = logging.getLogger(__name__)
 
@@ -61,14 +64,31 @@ def _take_over(matrix: SharedMatrix, snapshot: Snapshot, database: ImageDatabase
         return snapshot
     with closing(_news(matrix.model_id, snapshot, database)) as batches:
         for batch in batches:
-            last = _append(matrix, batch, last)
+            last = _append(matrix, batch, last, newest)
             if matrix.tidy(coming=newest - last):
                 _log.info("The search index of model %s was copied into a tidy file.", matrix.model_id)
     if last < newest:
         blank = np.zeros((1, matrix.dimension), np.float32)
+        _settle(matrix, newest, np.zeros(0, np.int64))
         matrix.append(matrix.make_records([newest], [0], MARKER, blank))
         matrix.tidy()
     return matrix.snapshot()
+
+
+def face_numbers(snapshot: Snapshot) -> NDArray[np.int64]:
+    """The change numbers of all rows that have a vector, ascending."""
+    kinds = gathered(snapshot.file, "kind", 0, snapshot.count)
+    numbers: NDArray[np.int64] = gathered(snapshot.file, "number", 0, snapshot.count)[kinds == FACE]
+    return numbers
+
+
+def _settle(matrix: SharedMatrix, newest: int, coming: NDArray[np.int64]) -> None:
+    """Before the copy is level: see that a graph from before it was made or tidied tells of nobody else."""
+    snapshot = matrix.snapshot()
+    generation = snapshot.file.header.generation
+    if not is_settled(matrix.graph_path, generation):
+        numbers = np.concatenate([face_numbers(snapshot), coming])
+        settle(matrix.graph_path, generation, snapshot.database_id, newest, numbers)
 
 
 def _news(model_id: str, snapshot: Snapshot, database: ImageDatabase) -> Generator[FaceChanges, None, None]:
@@ -136,23 +156,35 @@ def _stream(database: ImageDatabase, after: int, model_id: str) -> Generator[Fac
             close()
 
 
-def _append(matrix: SharedMatrix, batch: FaceChanges, last: int) -> int:
+def _append(matrix: SharedMatrix, batch: FaceChanges, last: int, newest: int) -> int:
     """Append one batch of changes, and return the newest number that is covered.
 
-    Removals of faces that the file does not have are left out where a face follows, which tells that
-    their numbers are covered.
+    What they make obsolete is erased before they are published: so it is done again where that was broken
+    off. Removals of faces that the file does not have are left out where a face follows, which tells that
+    their numbers are covered, and so are faces that are replaced or removed in the same batch.
+
+    Args:
+        last: the newest number that was covered before.
+        newest: the database's newest change, with which the copy is level.
     """
     if not len(batch):
         return last
-    newest = int(batch.numbers[-1])
+    covered = int(batch.numbers[-1])
     if (np.diff(batch.numbers, prepend=last) <= 0).any():
         raise Damaged("the database has other changes below its newest")
+    if not batch.removed.all() and batch.embeddings.shape[1] != matrix.dimension:
+        raise ModelMismatch("The database holds vectors of another dimension.")
+    batch = batch[_last_of_each(batch.face_ids)]
     vectors = batch.embeddings
     if batch.removed.all():
         vectors = np.zeros((len(batch), matrix.dimension), np.float32)
-    if vectors.shape[1] != matrix.dimension:
-        raise ModelMismatch("The database holds vectors of another dimension.")
-    kept = _worth_a_row(matrix.snapshot(), batch)
+    snapshot = matrix.snapshot()
+    obsolete = _obsolete(snapshot, batch)
+    if len(obsolete):
+        matrix.erase(obsolete)
+    if covered == newest:
+        _settle(matrix, newest, batch.numbers[~batch.removed])
+    kept = _worth_a_row(snapshot, batch)
     matrix.append(
         matrix.make_records(
             batch.numbers[kept],
@@ -162,7 +194,35 @@ def _append(matrix: SharedMatrix, batch: FaceChanges, last: int) -> int:
             batch.persons[kept],
         )
     )
-    return newest
+    return covered
+
+
+def _last_of_each(face_ids: NDArray[np.int64]) -> NDArray[np.bool_]:
+    if (np.diff(face_ids) > 0).all():
+        return np.ones(len(face_ids), bool)
+    last = np.zeros(len(face_ids), bool)
+    _, firsts = np.unique(face_ids[::-1], return_index=True)
+    last[len(face_ids) - 1 - firsts] = True
+    return last
+
+
+def _obsolete(snapshot: Snapshot, batch: FaceChanges) -> NDArray[np.int64]:
+    """Return the places of all rows of faces that are removed, and of those that get another vector."""
+    met = np.flatnonzero(batch.face_ids <= snapshot.highest_id)
+    places: NDArray[np.int64] = snapshot.places_of(batch.face_ids[met])
+    kinds = snapshot.picked("kind", places)
+    places = places[(kinds == FACE) | (kinds == ERASED)]
+    if not len(places):
+        return places
+    order = met[np.argsort(batch.face_ids[met])]
+    entries = order[np.searchsorted(batch.face_ids[order], snapshot.picked("face_id", places))]
+    gone: NDArray[np.bool_] = batch.removed[entries]
+    stays = np.flatnonzero(~gone)
+    for first in range(0, len(stays), _COMPARED_ROWS):
+        some = stays[first : first + _COMPARED_ROWS]
+        now = np.ascontiguousarray(batch.embeddings[entries[some]], "<f4").view("<u4")
+        gone[some] = (snapshot.picked("vector", places[some]).view("<u4") != now).any(axis=1)
+    return places[gone]
 
 
 def _worth_a_row(snapshot: Snapshot, batch: FaceChanges) -> NDArray[np.bool_] | slice:
@@ -173,9 +233,7 @@ def _worth_a_row(snapshot: Snapshot, batch: FaceChanges) -> NDArray[np.bool_] | 
     idle = batch.removed & before_last
     if not idle.any():
         return slice(None)
-    removed = frozenset(batch.face_ids[idle].tolist())
-    rows = snapshot.wanted(FaceFilter(face_ids=removed))
-    here = {*batch.face_ids[~batch.removed].tolist()}
-    here |= set(snapshot.records(np.flatnonzero(rows))["face_id"].tolist())
-    kept: NDArray[np.bool_] = ~idle | np.isin(batch.face_ids, np.fromiter(here, np.int64, len(here)))
+    places = snapshot.places_of(batch.face_ids[idle])
+    here = snapshot.picked("face_id", places[snapshot.counts[places]])
+    kept: NDArray[np.bool_] = ~idle | np.isin(batch.face_ids, [*here, *batch.face_ids[~batch.removed]])
     return kept

@@ -1,39 +1,33 @@
 """The graph of the approximate index: a saved usearch file that all processes of a host map.
 
-    0     what usearch saves: a Hierarchical Navigable Small World graph over 8-bit codes of the vectors
-    then  a text (JSON) that says whose graph it is
-    end   magic, version, length of the text, checksum of all before the magic
-
-Source of the algorithm: Malkov and Yashunin, Efficient and robust approximate nearest neighbor search
-using Hierarchical Navigable Small World graphs, 2018. A key is the change number under which a face was
-added, so that a graph outlives the matrix it was built from: a tidied copy has the same numbers. A file
-is never changed; a longer one is written beside it and takes its name.
+It is a Hierarchical Navigable Small World graph over 8-bit codes of the vectors. Source of the algorithm:
+Malkov and Yashunin, Efficient and robust approximate nearest neighbor search using Hierarchical Navigable
+Small World graphs, 2018. A key is the change number under which a face was added, so that a graph outlives
+the matrix it was built from: a tidied copy has the same numbers. A longer graph is written beside the one
+that is there and takes its name; in that one nothing is changed but codes of faces that are removed.
 """
 
-import json
-import mmap
 import os
 import uuid
-import zlib
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from facesearch.errors import InvalidConfig
-from facesearch.search.layout import Damaged, Missing
-from facesearch.search.snapshot import Snapshot, gathered
+from facesearch.search.graph_layout import NEW, About, GraphMap, drop_unfinished, write_graph
+from facesearch.search.layout import FACE, Damaged
+from facesearch.search.mapped_file import gathered
+from facesearch.search.snapshot import Snapshot
 
 CONNECTIVITY = 16
 """Links of a node; twice as many on the ground level."""
 
 _EXPANSION_ADD = 128
-_TAIL = np.dtype([("magic", "S8"), ("version", "<u4"), ("length", "<u4"), ("crc", "<u4")])
-_MAGIC = b"\x89graph\r\n"
-_VERSION = 1
-_NEW = ".new"
 _LANDMARKS = 256
 _SAMPLE = 5_000
 _LEVELS = 127
@@ -71,35 +65,20 @@ class Quantiser:
         return scaled.astype(np.int8), fits
 
 
-@dataclass(frozen=True, slots=True)
-class About:
-    """What a graph's file says of itself.
+class Standing(NamedTuple):
+    """What the matrix holds at a moment at which nobody writes to it.
 
     Args:
-        nodes: how many faces are in the graph.
-        last_number: the change number up to which every face is in the graph or in `odd`.
-        odd: change numbers of faces that codes cannot tell, and that are not in the graph.
-        landmarks: change number and checksum of the vector of each of the last faces of the graph.
+        generation: its file's.
+        numbers: the change numbers of its faces, ascending.
     """
 
-    model_id: str
-    dimension: int
-    database_id: str
-    nodes: int
-    last_number: int
-    centre: list[float]
-    step: float
-    odd: list[int]
-    landmarks: list[tuple[int, int]]
-
-    @property
-    def quantiser(self) -> Quantiser:
-        """What made the codes of the graph."""
-        return Quantiser(np.array(self.centre), self.step)
+    generation: str
+    numbers: NDArray[np.int64]
 
 
 class GraphFile:
-    """One finished graph, mapped read-only, its checksum confirmed; lives until it is dropped.
+    """One finished graph, mapped read-only, its checks confirmed; lives until it is dropped.
 
     Any thread may search it; usearch lets one at a time.
 
@@ -109,23 +88,15 @@ class GraphFile:
     """
 
     def __init__(self, path: Path, model_id: str, dimension: int) -> None:
-        try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            raise Missing("there is none yet") from None
-        try:
-            self.identity = _identity(os.fstat(descriptor))
-            self._size = os.fstat(descriptor).st_size
-            if self._size < _TAIL.itemsize:
-                raise Damaged("it was cut short")
-            self._map = mmap.mmap(descriptor, self._size, mmap.MAP_SHARED, mmap.PROT_READ)
-        finally:
-            os.close(descriptor)
-        self.about, saved = self._read()
+        self._file = GraphMap(path)
+        self._file.verify()
+        self.about = self._file.about
+        self.identity = self._file.identity
+        self.saved = self._file.saved
+        self.numbers = self._file.numbers
         if (self.about.model_id, self.about.dimension) != (model_id, dimension):
             raise Damaged("it is another model's")
-        self.quantiser = self.about.quantiser
-        self.saved = memoryview(self._map)[:saved]
+        self.quantiser = Quantiser(np.array(self.about.centre), self.about.step)
         self._index = new_index(dimension)
         try:
             self._index.view(self.saved)
@@ -136,7 +107,7 @@ class GraphFile:
 
     def is_cut(self) -> bool:
         """Whether the file has become shorter: touching what is gone would end the process."""
-        return self._map.size() < self._size
+        return self._file.is_cut()
 
     def nearest(self, code: NDArray[np.int8], asked: int) -> tuple[NDArray[np.int64], float]:
         """Return change numbers of about the nearest `asked` faces, and about how far the last one is."""
@@ -153,28 +124,20 @@ class GraphFile:
         Args:
             numbers: the change numbers of all rows of the snapshot.
         """
-        about = self.about
+        about, told = self.about, self.numbers
         if about.database_id != snapshot.database_id or about.last_number > snapshot.last_number:
             return False
-        told = np.array(about.landmarks, np.int64).reshape(-1, 2)
-        places = np.minimum(np.searchsorted(numbers, told[:, 0]), len(numbers) - 1)
-        here = numbers[places] == told[:, 0]
-        vectors = picked(snapshot, "vector", places[here])
-        return bool(here.any()) and [_check_of(vector) for vector in vectors] == told[here, 1].tolist()
-
-    def _read(self) -> tuple[About, int]:
-        end = self._size - _TAIL.itemsize
-        tail = np.frombuffer(self._map[end:], _TAIL)[0]
-        if tail["magic"] != _MAGIC or tail["version"] != _VERSION or tail["length"] > end:
-            raise Damaged("it does not end as such a file does")
-        with memoryview(self._map) as whole, whole[:end] as checked:
-            if zlib.crc32(checked) != tail["crc"]:
-                raise Damaged("its checksum does not match")
-        saved = end - int(tail["length"])
-        try:
-            return About(**json.loads(self._map[saved:end])), saved
-        except (TypeError, ValueError):
-            raise Damaged("its text is not of this format") from None
+        if not len(numbers):
+            return False
+        kinds = gathered(snapshot.file, "kind", 0, snapshot.count)
+        places = np.minimum(np.searchsorted(numbers, told), len(numbers) - 1)
+        here = (numbers[places] == told) & (kinds[places] == FACE) & ~self._file.erased()
+        slots = np.flatnonzero(here)[-_LANDMARKS:]
+        codes, vectors = self._file.codes[slots], snapshot.picked("vector", places[slots])
+        # asked for once more behind what was read: another process may erase some meanwhile
+        still = (snapshot.picked("kind", places[slots]) == FACE) & ~self._file.erased()[slots]
+        same = (self.quantiser.encode(vectors)[0] == codes).all(axis=1)
+        return bool(still.any() and same[still].all())
 
 
 class GraphBuilder:
@@ -190,7 +153,7 @@ class GraphBuilder:
         self._dimension = sample.shape[1]
         self._quantiser = start.quantiser if start else Quantiser.fit(sample)
         self._odd = list(start.about.odd) if start else []
-        self._landmarks = list(start.about.landmarks) if start else []
+        self._numbers = [start.numbers.copy()] if start else []
         self._index = new_index(self._dimension)
         if start:
             self._index.load(start.saved)
@@ -206,35 +169,41 @@ class GraphBuilder:
         self._odd += numbers[~fits].tolist()
         if fits.any():
             self._index.add(numbers[fits].astype(np.uint64), codes[fits], threads=1)
-        last = zip(numbers[-_LANDMARKS:].tolist(), vectors[-_LANDMARKS:], strict=True)
-        self._landmarks += [(number, _check_of(vector)) for number, vector in last]
-        del self._landmarks[:-_LANDMARKS]
+            self._numbers.append(numbers[fits].astype(np.int64))
 
-    def publish(self, path: Path, database_id: str, last_number: int) -> None:
+    def publish(
+        self,
+        path: Path,
+        database_id: str,
+        last_number: int,
+        standing: Callable[[], AbstractContextManager[Standing]],
+    ) -> bool:
         """Put the graph as it is now in the place of what is there.
+
+        Args:
+            standing: tells what the matrix holds, and keeps it so while the context lasts; the codes of
+                other faces are erased.
+
+        Returns:
+            False where faces were removed meanwhile, so that it has to be written once more.
 
         Raises:
             OSError, RuntimeError: it cannot be written; then what is there stays.
         """
-        about = About(
-            self._model_id,
-            self._dimension,
-            database_id,
-            self.nodes,
-            last_number,
-            self._quantiser.centre.tolist(),
-            self._quantiser.step,
-            self._odd,
-            self._landmarks,
-        )
-        for stale in path.parent.glob(f"{path.name}.*{_NEW}"):
-            stale.unlink(missing_ok=True)
-        fresh = path.with_name(f"{path.name}.{uuid.uuid4().hex}{_NEW}")
+        with standing() as now:
+            # begun in here, so that whoever removes a face later sees it, and deletes it
+            drop_unfinished(path)
+            fresh = path.with_name(f"{path.name}.{uuid.uuid4().hex}{NEW}")
+            descriptor = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
-            fresh.touch(0o600, exist_ok=False)
-            self._index.save(fresh)
-            _finish(fresh, about)
-            fresh.rename(path)
+            try:
+                self._write(descriptor, database_id, last_number, now)
+            finally:
+                os.close(descriptor)
+            try:
+                fresh.rename(path)
+            except FileNotFoundError:
+                return False
         finally:
             fresh.unlink(missing_ok=True)
         folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
@@ -242,6 +211,24 @@ class GraphBuilder:
             os.fsync(folder)
         finally:
             os.close(folder)
+        return True
+
+    def _write(self, descriptor: int, database_id: str, last_number: int, now: Standing) -> None:
+        saved = self._index.save()
+        numbers = np.concatenate([*self._numbers, np.zeros(0, np.int64)])
+        about = About(
+            self._model_id,
+            self._dimension,
+            database_id,
+            self.nodes,
+            len(saved),
+            last_number,
+            self._quantiser.centre.tolist(),
+            self._quantiser.step,
+            self._odd,
+        )
+        kept = np.isin(numbers, now.numbers, assume_unique=True)
+        write_graph(descriptor, about, saved, numbers, kept, now.generation)
 
 
 def identity_of(path: Path) -> tuple[int, int] | None:
@@ -275,18 +262,11 @@ def new_index(dimension: int) -> Any:
     )
 
 
-def picked(snapshot: Snapshot, name: str, places: NDArray[np.int64]) -> NDArray[Any]:
-    """Copy some rows of one column."""
-    size = snapshot.file.layout.block_rows
-    column: NDArray[Any] = snapshot.file.columns[name][places // size, places % size]
-    return column
-
-
 def sample_of(snapshot: Snapshot) -> NDArray[np.float32]:
     """Some vectors of the gallery, spread evenly: float32 (n, d)."""
     faces = np.flatnonzero(snapshot.counts)
     chosen = np.linspace(0, len(faces) - 1, min(len(faces), _SAMPLE)).astype(np.int64)
-    return picked(snapshot, "vector", faces[chosen])
+    return snapshot.picked("vector", faces[chosen])
 
 
 def numbers_of(snapshot: Snapshot) -> NDArray[np.int64]:
@@ -294,24 +274,5 @@ def numbers_of(snapshot: Snapshot) -> NDArray[np.int64]:
     return gathered(snapshot.file, "number", 0, snapshot.count)
 
 
-def _finish(file: Path, about: About) -> None:
-    """Put text and tail behind what usearch saved, and see it to the disk."""
-    text = json.dumps(
-        {name: getattr(about, name) for name in About.__dataclass_fields__}, separators=(",", ":")
-    ).encode()
-    with file.open("r+b") as target:
-        with mmap.mmap(target.fileno(), 0, access=mmap.ACCESS_READ) as saved:
-            crc = zlib.crc32(text, zlib.crc32(saved))
-        tail = np.array((_MAGIC, _VERSION, len(text), crc), _TAIL)
-        target.seek(0, os.SEEK_END)
-        target.write(text + tail.tobytes())
-        target.flush()
-        os.fsync(target.fileno())
-
-
 def _identity(status: os.stat_result) -> tuple[int, int]:
     return status.st_dev, status.st_ino
-
-
-def _check_of(vector: NDArray[np.float32]) -> int:
-    return zlib.crc32(np.ascontiguousarray(vector, "<f4").tobytes())

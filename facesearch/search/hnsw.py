@@ -6,21 +6,24 @@ distance is right and no removed face is found; what a graph may do is miss a fa
 """
 
 import logging
+from collections.abc import Mapping
 from copy import copy
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from facesearch.interfaces import FaceIndex, ImageDatabase, WorkerPool
-from facesearch.records import FaceFilter, Match
+from facesearch.records import FaceFilter, Match, PersonMatch
 from facesearch.search.codes import FIT_FROM
 from facesearch.search.exact import NEVER, ExactIndex
-from facesearch.search.graph import new_index, picked
+from facesearch.search.graph import new_index
 from facesearch.search.layout import BLOCK_ROWS
 from facesearch.search.measure import exact_distances
-from facesearch.search.scan import scan
+from facesearch.search.people import PersonTopK
 from facesearch.search.snapshot import Snapshot
+from facesearch.search.sought import FACES, PEOPLE, POOLED, Found, Query
 from facesearch.search.tending import GraphTender, View, present
 from facesearch.search.topk import TopK
 
@@ -31,14 +34,13 @@ GRAPH_FROM = 500_000
 
 _SCANNED_PER_ASKED = 400  # rows that are scanned while a graph finds one face more
 _FEW = 20  # a filter that names fewer than one face in so many is a scan's work
-_ONE_BY_ONE = 4096
 _SPARE = 16
 
 _log = logging.getLogger(__name__)
 
 
 class HNSWIndex(FaceIndex):
-    """Searches the vectors of one model through a graph; lives as long as its process.
+    """Searches the vectors of one collection and model through a graph; lives as long as its process.
 
     Any thread may call it. Processes that share `directory` share the copy and the graph. Not to be
     carried over a fork. Where there is no graph yet, where it cannot be used, and where a scan takes no
@@ -88,9 +90,9 @@ class HNSWIndex(FaceIndex):
         self._expansion = expansion
         self._tender = GraphTender(self._exact.matrix, graph_from, on_the_side)
 
-    def for_model(self, model_id: str, dimension: int) -> "HNSWIndex":
+    def of(self, collection: int, model_id: str, dimension: int) -> "HNSWIndex":
         other = copy(self)
-        other._exact = self._exact.for_model(model_id, dimension)
+        other._exact = self._exact.of(collection, model_id, dimension)
         other._tender = self._tender.for_matrix(other._exact.matrix)
         return other
 
@@ -112,28 +114,31 @@ class HNSWIndex(FaceIndex):
         Distances are exact, and so are order and ties among the faces that are returned. Errors are
         those of ExactIndex.
         """
-        snapshot, view = self._exact.snapshot(), self._tender.view
-        if snapshot is None or view is None or not self._is_for_graph(snapshot, view, only):
-            return self._exact.search(embeddings, k, tolerance, only)
-        self._exact.search(embeddings[:0], k, tolerance)  # raises where one of them is out of range
-        probes = np.ascontiguousarray(embeddings, np.float32)
-        codes, fits = view.graph.quantiser.encode(probes)
-        search = _GraphSearch(snapshot, view, self._expansion, k, tolerance, only)
-        heaps = [
-            search.nearest(probe, code) if fit else None
-            for probe, code, fit in zip(probes, codes, fits, strict=True)
-        ]
-        near = np.array([heap is not None for heap in heaps], bool)
-        newer = iter(search.newer(probes[near]))
-        exact = iter(self._exact.search(probes[~near], k, tolerance, only))
-        answers = []
-        for heap in heaps:
-            if heap is None:
-                answers.append(next(exact))
-                continue
-            heap.merge(next(newer))
-            answers.append([Match(face_id, distance) for distance, face_id in heap.sorted()])
-        return answers
+        query = self._exact.checked(embeddings, k, tolerance)
+        snapshot = self._exact.readable()
+        if snapshot is None or not len(query.probes):
+            return [[] for _ in query.probes]
+        found = self._found(snapshot, query, only)
+        return [[Match(face_id, distance) for distance, face_id in pairs] for pairs in found]
+
+    def search_people(
+        self,
+        embeddings: NDArray[np.float32],
+        k: int,
+        tolerance: float,
+        only: FaceFilter | None = None,
+        *,
+        pooled: bool = False,
+    ) -> list[list[PersonMatch]]:
+        """Return about the k nearest persons; each with exactly how many of its faces are within."""
+        query = self._exact.checked(embeddings, k, tolerance)._replace(kind=POOLED if pooled else PEOPLE)
+        snapshot = self._exact.readable()
+        if snapshot is None or not len(query.probes):
+            return [[]] if pooled else [[] for _ in query.probes]
+        return self._exact.counted(snapshot, query, only, self._found(snapshot, query, only))
+
+    def keep_only(self, galleries: Mapping[int, str | None]) -> None:
+        self._exact.keep_only(galleries)
 
     def count(self) -> int:
         """How many faces the copy held at the last catch-up."""
@@ -141,6 +146,9 @@ class HNSWIndex(FaceIndex):
 
     def extent(self) -> tuple[int, int]:
         return self._exact.extent()
+
+    def has_copy(self) -> bool:
+        return self._exact.has_copy()
 
     def ping(self) -> None:
         """Raise where the copy cannot be read or written; the graph may be missing."""
@@ -150,6 +158,26 @@ class HNSWIndex(FaceIndex):
         """Stop building, which takes a few seconds where a graph is just being written; release all."""
         self._tender.close()
         self._exact.close()
+
+    def _found(self, snapshot: Snapshot, query: Query, only: FaceFilter | None) -> Found:
+        view = self._tender.view
+        if view is None or not self._is_for_graph(snapshot, view, only):
+            return self._exact.found(snapshot, query, only)
+        codes, fits = view.graph.quantiser.encode(query.probes)
+        search = _GraphSearch(snapshot, view, self._expansion, query, only)
+        pairs = zip(query.probes, codes, fits, strict=True)
+        heaps = [search.nearest(probe, code) if fit else None for probe, code, fit in pairs]
+        near = np.array([heap is not None for heap in heaps], bool)
+        if query.kind == POOLED:
+            if not near.all():
+                return self._exact.found(snapshot, query, only)
+            return query.merged([*([heap] for heap in heaps if heap is not None), search.newer(query)])
+        proposed = query._replace(probes=query.probes[near])
+        others = query._replace(probes=query.probes[~near])
+        graph = [heap for heap in heaps if heap is not None]
+        found = iter(proposed.merged([graph, search.newer(proposed)]) if graph else [])
+        exact = iter(self._exact.found(snapshot, others, only) if len(others.probes) else [])
+        return [next(found if is_near else exact) for is_near in near]
 
     def _is_for_graph(self, snapshot: Snapshot, view: View, only: FaceFilter | None) -> bool:
         if not view.covers(snapshot) or snapshot.file.is_cut(snapshot.count):
@@ -166,20 +194,13 @@ class _GraphSearch:
     """One search through a graph; lives as long as the search, in one thread."""
 
     def __init__(
-        self,
-        snapshot: Snapshot,
-        view: View,
-        expansion: int,
-        k: int,
-        tolerance: float,
-        only: FaceFilter | None,
+        self, snapshot: Snapshot, view: View, expansion: int, query: Query, only: FaceFilter | None
     ) -> None:
         self._snapshot = snapshot
         self._view = view
-        self._k = k
-        self._tolerance = tolerance
+        self._query = query
         self._only = only
-        nodes = view.graph.about.nodes
+        nodes, k = view.graph.about.nodes, query.k
         # the order of codes is not quite that of distances, and a graph misses most where it ends
         self._enough = k + max(k // 2, _SPARE)
         self._least = max(expansion, 2 * k)
@@ -187,7 +208,7 @@ class _GraphSearch:
         # how far a code may be from its vector, twice
         self._blur = view.graph.quantiser.step * float(np.sqrt(len(view.graph.quantiser.centre)))
 
-    def nearest(self, probe: NDArray[np.float32], code: NDArray[np.int8]) -> TopK | None:
+    def nearest(self, probe: NDArray[np.float32], code: NDArray[np.int8]) -> list[Any] | None:
         """Return the nearest of the graph's rows, or None where a scan finds them sooner.
 
         Args:
@@ -198,43 +219,38 @@ class _GraphSearch:
         while asked <= self._most:
             numbers, reach = self._view.graph.nearest(code, asked)
             places = self._wanted(self._view.places(self._snapshot, numbers))
-            if len(places) >= self._enough or reach > self._tolerance + self._blur:
+            told_apart = self._told_apart(places)
+            if told_apart >= self._enough or reach > self._query.tolerance + self._blur:
                 return self._measured(probe, places)
-            asked = max(2 * asked, 2 * asked * self._enough // max(len(places), 1))
+            asked = max(2 * asked, 2 * asked * self._enough // max(told_apart, 1))
         return None
 
-    def newer(self, probes: NDArray[np.float32]) -> list[list[tuple[float, int]]]:
-        """Scan the rows that came after the graph was built; return as `scan` does."""
+    def newer(self, query: Query) -> Found:
+        """Scan the rows that came after the graph was built."""
         snapshot = self._snapshot
         first = len(self._view.numbers)
         if first >= snapshot.count:
-            return [[] for _ in probes]
-        wanted = np.zeros(snapshot.count - first, bool)
-        wanted[self._wanted(first + np.flatnonzero(snapshot.counts[first:])) - first] = True
-        rows = snapshot.rows(first, snapshot.count, wanted)
-        return scan(rows, probes, self._k, self._tolerance, snapshot.file.encoder)
+            return query.sought((), snapshot.file.encoder)
+        wanted = snapshot.let_through(np.arange(first, snapshot.count), self._only)
+        return query.sought(snapshot.rows(first, snapshot.count, wanted), snapshot.file.encoder)
 
-    def _measured(self, probe: NDArray[np.float32], places: NDArray[np.int64]) -> TopK:
+    def _told_apart(self, places: NDArray[np.int64]) -> int:
+        """How many faces, or people, the places are of."""
+        if self._query.kind == FACES:
+            return len(places)
+        persons = np.unique(self._snapshot.picked("person", places))
+        return int(np.count_nonzero(persons))
+
+    def _measured(self, probe: NDArray[np.float32], places: NDArray[np.int64]) -> list[Any]:
         odd = self._wanted(present(self._snapshot, self._view.odd))
         places = np.concatenate([places, odd])
-        heap = TopK(self._k, self._tolerance)
+        heap = (TopK if self._query.kind == FACES else PersonTopK)(self._query.k, self._query.tolerance)
+        picked = self._snapshot.picked
         with np.errstate(all="ignore"):  # an odd row may hold infinities and NaN
-            distances = exact_distances(picked(self._snapshot, "vector", places), probe.astype(np.float64))
-        heap.push_many(distances, picked(self._snapshot, "face_id", places))
-        return heap
+            distances = exact_distances(picked("vector", places), probe.astype(np.float64))
+        heap.push_many(distances, picked("face_id", places), picked("person", places))
+        return heap.sorted()
 
     def _wanted(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
         """Keep what the filter lets through."""
-        only = self._only
-        if only is None:
-            return places
-        for name, values in (("face_id", only.face_ids), ("person", only.persons)):
-            if values is None:
-                continue
-            column = picked(self._snapshot, name, places)
-            if len(column) < _ONE_BY_ONE:
-                kept = np.fromiter((value in values for value in column.tolist()), bool, len(column))
-            else:
-                kept = np.isin(column, np.fromiter(values, np.int64, len(values)))
-            places = places[kept]
-        return places
+        return places if self._only is None else places[self._snapshot.let_through(places, self._only)]

@@ -5,17 +5,21 @@
     8192    what made the codes, where the header states its length, to a multiple of 4096
     then    blocks of `block_rows` rows each: a seal, then one array per column, to a multiple of 4096
 
-A row belongs to one entry of the database's history, in the order of the change numbers, and is never
-changed; the last row of a face tells whether it is in the gallery. Each row has a check; a full block has
-a seal, the checksum of all its bytes, that is faster to confirm. Numbers are little-endian. The header
+A row belongs to one entry of the database's history, in the order of the change numbers, and never changes
+but for being erased; the last row of a face tells whether it is in the gallery. Each row has a check, which
+says nothing of one that was erased; a full block has a seal, the checksum of all its bytes, that is faster
+to confirm, and beside it a mark while rows of it are being erased. Numbers are little-endian. The header
 names the columns with their offsets; a format with further columns has another version, and a file of any
 other version is built anew.
 """
 
 import json
+import os
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,7 +28,7 @@ from numpy.typing import NDArray
 from facesearch.search.codes import FIRST
 
 MAGIC = b"\x89faces\r\n"
-VERSION = 3
+VERSION = 4
 PAGE_BYTES = 4096
 PUBLISHED_AT = PAGE_BYTES
 BLOCKS_AT = 2 * PAGE_BYTES
@@ -36,6 +40,10 @@ MARKER = 2
 """Kind of row: no face; every change up to the row's number is covered, the newest are other models'."""
 REMOVED = 3
 """Kind of row: the face with this id was removed under the row's change number."""
+ERASED = 0xE7A5ED51
+"""Kind of row: a face whose vector was overwritten, or is about to be. No damage makes just this number."""
+ERASING_AT = 4
+"""Where in a block the mark lies that rows of it are being erased: its seal may be wrong."""
 
 _PREAMBLE = np.dtype([("magic", "S8"), ("version", "<u4"), ("length", "<u4"), ("crc", "<u4")])
 _SEAL_BYTES = 64
@@ -49,6 +57,24 @@ class Damaged(Exception):
 
 class Missing(Damaged):
     """There is no file."""
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[int]:
+    """Open a file for reading while the block runs; a mapping of it outlives that.
+
+    Raises:
+        Missing
+        OSError: it cannot be opened.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise Missing("there is none yet") from None
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +141,7 @@ class Header:
 class Layout:
     """Where the columns of a block lie.
 
-    Columns: `number`, `face_id` and `person` int64; `kind` uint32, FACE, MARKER or REMOVED; `square`
+    Columns: `number`, `face_id` and `person` int64; `kind` uint32, FACE, MARKER, REMOVED or ERASED; `square`
     float32, the vector's squared norm; `vector` float32 (dimension,); with codes `code` int8 (64,),
     `half` int32, `rest` int8 (codes - 64,) and `whole_half` int32; `check` uint32 of the row's other
     columns in this order.

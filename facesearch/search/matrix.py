@@ -21,9 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facesearch.search.codes import FIRST, FIT_FROM, SAMPLE, Encoder, sample_places
+from facesearch.search.erasing import erase_rows
+from facesearch.search.graph_layout import NEW, drop_unfinished, erase_numbers
 from facesearch.search.layout import (
     BLOCK_ROWS,
     BLOCKS_AT,
+    FACE,
     MARKER,
     PUBLISHED_AT,
     REMOVED,
@@ -35,10 +38,11 @@ from facesearch.search.layout import (
     record_type,
     row_checks,
 )
-from facesearch.search.snapshot import MappedFile, Snapshot, gathered
+from facesearch.search.mapped_file import MappedFile, gathered
+from facesearch.search.snapshot import Snapshot
+from facesearch.search.writing import write_at
 
 _GROWTH = 8  # a file that is full grows by this part of its size, and by one block at least
-_NEW = ".new"
 _REFIT_GROWTH = 4  # times as many faces as the codes were fitted for
 _SPARE_ROWS = 16_384  # so many rows without use, and a quarter of the faces, are worth no copy
 _KEPT_REMOVALS = 64
@@ -64,6 +68,8 @@ class SharedMatrix:
         fit_from: int = FIT_FROM,
     ) -> None:
         self.path = path
+        self.lock_path = path.with_name(f"{path.name}.lock")
+        self.graph_path = path.with_suffix(".graph")
         self.model_id = model_id
         self.dimension = dimension
         self._block_rows = block_rows
@@ -106,6 +112,7 @@ class SharedMatrix:
         Raises:
             OSError: it cannot be written.
         """
+        drop_unfinished(self.graph_path)
         self._make(database_id, None).rename(self.path)
 
     def tidy(self, coming: int = 0) -> bool:
@@ -191,22 +198,39 @@ class SharedMatrix:
         finally:
             os.close(descriptor)
 
+    def erase(self, places: NDArray[np.int64]) -> None:
+        """Overwrite all that rows tell of their faces, in this file and what was built on it.
+
+        It is on the disk once this returns. To be called before it is published that the faces are gone:
+        whoever finds that a removal is published may count on it.
+
+        Args:
+            places: ascending.
+
+        Raises:
+            Damaged: the file was changed by another program meanwhile.
+            OSError: it cannot be written.
+        """
+        snapshot = self.snapshot()
+        drop_unfinished(self.path)
+        erase_numbers(self.graph_path, snapshot.picked("number", places))
+        erase_rows(self.path, snapshot, places)
+
     def _make(self, database_id: str, encoder: Encoder | None) -> Path:
         """Make an empty file beside the file's place, and clear away what was left of others."""
-        for stale in self.path.parent.glob(f"{self.path.name}.*{_NEW}"):
-            stale.unlink(missing_ok=True)
+        drop_unfinished(self.path)
         generation = uuid.uuid4().hex
         data = encoder.to_bytes() if encoder else b""
         codes = _code_bytes(encoder)
         header = Header(
             self.model_id, self.dimension, database_id, generation, self._block_rows, codes, len(data)
         )
-        fresh = self.path.with_name(f"{self.path.name}.{generation}{_NEW}")
+        fresh = self.path.with_name(f"{self.path.name}.{generation}{NEW}")
         descriptor = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
-            _write(descriptor, header.to_bytes(), 0)
-            _write(descriptor, encode_count(0, generation).to_bytes(8, "little"), PUBLISHED_AT)
-            _write(descriptor, data, BLOCKS_AT)
+            write_at(descriptor, header.to_bytes(), 0)
+            write_at(descriptor, encode_count(0, generation).to_bytes(8, "little"), PUBLISHED_AT)
+            write_at(descriptor, data, BLOCKS_AT)
             os.ftruncate(descriptor, Layout.of(header).file_bytes(1))
         finally:
             os.close(descriptor)
@@ -263,8 +287,8 @@ def _with_codes(records: NDArray[np.void], encoder: Encoder | None) -> NDArray[n
 
 def _worth_keeping(old: Snapshot) -> Iterator[NDArray[np.void]]:
     """Yield the faces of the gallery, the last removals, and what tells the newest number."""
-    keep = old.counts.copy()
     kinds = gathered(old.file, "kind", 0, old.count)
+    keep = old.counts & (kinds == FACE)
     keep[np.flatnonzero(kinds == REMOVED)[-_KEPT_REMOVALS:]] = True
     places = np.flatnonzero(keep)
     for first in range(0, len(places), _COPIED_ROWS):
@@ -281,14 +305,14 @@ def _write_rows(descriptor: int, file: MappedFile, block: int, first: int, recor
     base = file.layout.file_bytes(0) + block * file.layout.block_bytes
     for name, offset in file.layout.offsets.items():
         column = np.ascontiguousarray(records[name])
-        _write(descriptor, column.tobytes(), base + offset + first * records.dtype[name].itemsize)
+        write_at(descriptor, column.tobytes(), base + offset + first * records.dtype[name].itemsize)
 
 
 def _seal(descriptor: int, file: MappedFile, block: int, fresh_from: int) -> None:
     """Seal a full block, after a look at the rows that were there before: a seal must not bless damage."""
     file.verify_rows(block, slice(0, fresh_from))
     seal = file.seal(block).to_bytes(4, "little")
-    _write(descriptor, seal, file.layout.file_bytes(0) + block * file.layout.block_bytes)
+    write_at(descriptor, seal, file.layout.file_bytes(0) + block * file.layout.block_bytes)
 
 
 def _publish(descriptor: int, word: int) -> None:
@@ -296,10 +320,3 @@ def _publish(descriptor: int, word: int) -> None:
         place = np.ndarray((), "<u8", head, PUBLISHED_AT)
         place[()] = word  # one aligned store: a reader sees the old number or the new one
         del place  # the mapping cannot be closed while an array refers to it
-
-
-def _write(descriptor: int, data: bytes, at: int) -> None:
-    view = memoryview(data)
-    while view:
-        written = os.pwrite(descriptor, view, at)
-        view, at = view[written:], at + written

@@ -2,13 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from facesearch.search.codes import Codes, ProbeCode
-from facesearch.search.topk import TopK
 
 EXACT_NUMBERS = 1 << 16
 """Float64 numbers in one temporary array of `exact_distances`: 512 KiB."""
@@ -17,6 +16,25 @@ SCORES = 1 << 20
 SAFE_NORM = 1e18
 """Below it no float32 product or sum of squares can overflow."""
 UNDERFLOW = 2.0**-124
+
+
+_NOBODY = np.zeros(1, np.int64)
+
+
+class Heap(Protocol):
+    """What keeps the nearest of the faces that it is offered."""
+
+    @property
+    def limit(self) -> float:
+        """The greatest distance that may still enter."""
+
+    def push_many(
+        self, distances: NDArray[np.float64], face_ids: NDArray[np.int64], persons: NDArray[np.int64]
+    ) -> None:
+        """Offer faces."""
+
+    def sorted(self) -> list[Any]:
+        """What is kept, nearest first, ties by lower id of the face."""
 
 
 class Rows(NamedTuple):
@@ -28,6 +46,7 @@ class Rows(NamedTuple):
         face_ids: int64 (n,).
         counts: bool (n,), whether the row is a face that may be found.
         codes: those of the rows, `first` and `rest` C-contiguous and perhaps longer, if there are any.
+        persons: int64 (n,), whose faces they are, 0 for nobody; None where nobody asks.
     """
 
     vectors: NDArray[np.float32]
@@ -35,6 +54,7 @@ class Rows(NamedTuple):
     face_ids: NDArray[np.int64]
     counts: NDArray[np.bool_]
     codes: Codes | None = None
+    persons: NDArray[np.int64] | None = None
 
     def pieces(self, size: int, times: int | None = None) -> Iterator["Rows"]:
         """Yield the rows in order, `size` at a time; after so many `times` all that are left."""
@@ -51,7 +71,10 @@ class Rows(NamedTuple):
         part, codes = slice(first, last), self.codes
         if codes is not None:
             codes = Codes(codes.first[first:], codes.half[part], codes.rest[first:], codes.whole_half[part])
-        return Rows(self.vectors[part], self.squares[part], self.face_ids[part], self.counts[part], codes)
+        persons = None if self.persons is None else self.persons[part]
+        return Rows(
+            self.vectors[part], self.squares[part], self.face_ids[part], self.counts[part], codes, persons
+        )
 
 
 @dataclass(slots=True)
@@ -62,7 +85,7 @@ class Probe:
     exact: NDArray[np.float64]
     square: float
     norm: float
-    heap: TopK
+    heap: Heap
     code: ProbeCode | None
 
 
@@ -105,4 +128,6 @@ def measure(rows: Rows, places: NDArray[np.intp], state: Probe) -> None:
     size = max(16, EXACT_NUMBERS // dimension)
     for first in range(0, len(places), size):
         part = slice(first, first + size)
-        state.heap.push_many(exact_distances(vectors[part], state.exact), rows.face_ids[places[part]])
+        distances, chosen = exact_distances(vectors[part], state.exact), places[part]
+        persons = rows.persons[chosen] if rows.persons is not None else _NOBODY
+        state.heap.push_many(distances, rows.face_ids[chosen], persons)

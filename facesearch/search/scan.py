@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from facesearch.search.coded import Coded
 from facesearch.search.codes import Encoder
-from facesearch.search.measure import Probe, Rows, measure_all
+from facesearch.search.measure import Heap, Probe, Rows, measure_all
 from facesearch.search.products import load_kernel
 from facesearch.search.topk import TopK
 from facesearch.search.whole import by_products
@@ -34,11 +34,28 @@ def scan(
 ) -> list[list[tuple[float, int]]]:
     """Return for each probe its k nearest rows within the tolerance as (distance, id), nearest first.
 
-    Reads its arguments only: any number of threads may scan the same rows.
+    Args:
+        blocks, probes, encoder: as for `scan_into`.
+    """
+    heaps = [TopK(k, tolerance) for _ in probes]
+    scan_into(blocks, probes, heaps, encoder)
+    return [heap.sorted() for heap in heaps]
+
+
+def scan_into(
+    blocks: Iterable[Rows],
+    probes: NDArray[np.float32],
+    heaps: Sequence[Heap],
+    encoder: Encoder | None = None,
+) -> None:
+    """Put all rows that may enter before the heap of each probe.
+
+    Reads its other arguments only: any number of threads may scan the same rows.
 
     Args:
         blocks: the gallery in pieces of some thousand rows.
         probes: float32 (m, d).
+        heaps: one for each probe; several probes may share one.
         encoder: what made the rows' codes.
     """
     wide = probes.astype(np.float64)
@@ -52,10 +69,10 @@ def scan(
                 exact,
                 float(square),
                 math.sqrt(square),
-                TopK(k, tolerance),
+                heap,
                 encoder.encode_probe(single) if encoder else None,
             )
-            for single, exact, square in zip(probes, wide, squares, strict=True)
+            for single, exact, square, heap in zip(probes, wide, squares, heaps, strict=True)
         ]
         scans = [
             _Scan(states[first : first + _PROBES_AT_ONCE]) for first in range(0, len(states), _PROBES_AT_ONCE)
@@ -69,7 +86,6 @@ def scan(
                 continue
             for part in scans:
                 part.block(rows)
-    return [state.heap.sorted() for state in states]
 
 
 def _beginning_small(blocks: Iterable[Rows]) -> Iterator[Rows]:

@@ -8,11 +8,16 @@ from numpy.typing import NDArray
 
 from facesearch.errors import Unavailable
 from facesearch.search.layout import Damaged
-from facesearch.search.scan import scan
-from facesearch.search.snapshot import MappedFile, Snapshot
+from facesearch.search.mapped_file import MappedFile
+from facesearch.search.snapshot import Snapshot
+from facesearch.search.sought import Found, Query
 
 _mapped: dict[str, MappedFile] = {}
-"""The files that this process has mapped for slices; one per model, replaced when a newer is asked for."""
+"""The files that this process has mapped for slices, in the order in which they were last asked for.
+
+One per collection and model: a newer one takes its place, and those that were deleted go when another comes.
+"""
+_MOST_MAPPED = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,21 +25,19 @@ class Slice:
     """Rows first to last, the latter excluded, of one file, and what to look for; picklable.
 
     `generation` is that of the file whose rows the asking process has confirmed; `wanted` has a bit per
-    row, as `numpy.packbits` makes them, that tells whether it may be found.
+    row, as `numpy.packbits` makes them, that tells whether it may be found. `query` has no rows of its own.
     """
 
     path: Path
     generation: str
     first: int
     last: int
-    probes: NDArray[np.float32]
-    k: int
-    tolerance: float
+    query: Query
     wanted: NDArray[np.uint8]
 
 
-def scan_slice(wanted: Slice) -> list[list[tuple[float, int]]]:
-    """Scan one slice; return as `scan` does. Runs in any process of the host that can read the file.
+def scan_slice(wanted: Slice) -> Found:
+    """Scan one slice. Runs in any process of the host that can read the file.
 
     Raises:
         Unavailable: the file has been replaced or cut since it was confirmed.
@@ -44,7 +47,7 @@ def scan_slice(wanted: Slice) -> list[list[tuple[float, int]]]:
         raise Unavailable("The search index was replaced meanwhile.")
     wanted_rows = np.unpackbits(wanted.wanted, count=wanted.last - wanted.first).view(bool)
     rows = Snapshot(file, wanted.last, wanted_rows).rows(wanted.first, wanted.last, wanted_rows)
-    return scan(rows, wanted.probes, wanted.k, wanted.tolerance, file.encoder)
+    return wanted.query.sought(rows, file.encoder)
 
 
 def _mapping(wanted: Slice) -> MappedFile:
@@ -55,5 +58,10 @@ def _mapping(wanted: Slice) -> MappedFile:
             file = MappedFile(wanted.path)
         except (Damaged, OSError):
             raise Unavailable("The search index was replaced meanwhile.") from None
-        _mapped[key] = file
+        for other in [path for path in list(_mapped) if not Path(path).exists()]:
+            _mapped.pop(other, None)
+    _mapped.pop(key, None)
+    _mapped[key] = file
+    for oldest in list(_mapped)[:-_MOST_MAPPED]:
+        _mapped.pop(oldest, None)
     return file

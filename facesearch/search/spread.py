@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,35 +14,13 @@ from numpy.typing import NDArray
 from facesearch.errors import Unavailable
 from facesearch.interfaces import WorkerPool
 from facesearch.records import Outcome
-from facesearch.search.scan import scan
 from facesearch.search.slices import Slice, scan_slice
 from facesearch.search.snapshot import Snapshot
-from facesearch.search.topk import TopK
+from facesearch.search.sought import Found, Query
 
 _RUNNABLE = Path("/proc/loadavg")  # its fourth field counts what runs or waits for a core, this thread too
 
-Found = list[list[tuple[float, int]]]
-
 _log = logging.getLogger(__name__)
-
-
-class Query(NamedTuple):
-    """What one search looks for.
-
-    Args:
-        probes: float32 (m, d).
-        wanted: bool (rows,), which rows of the snapshot may be found.
-    """
-
-    probes: NDArray[np.float32]
-    k: int
-    tolerance: float
-    wanted: NDArray[np.bool_]
-
-    def scanned(self, snapshot: Snapshot, first: int, last: int) -> Found:
-        """Scan the rows first to last, the latter excluded."""
-        rows = snapshot.rows(first, last, self.wanted[first:last])
-        return scan(rows, self.probes, self.k, self.tolerance, snapshot.file.encoder)
 
 
 class Spread:
@@ -71,24 +48,25 @@ class Spread:
         self._taken = threading.Lock()
         self._executor: ThreadPoolExecutor | None = None
 
-    def scan(self, path: Path, snapshot: Snapshot, query: Query) -> Found:
-        """Return as `scan.scan` does for all rows of a snapshot.
+    def scan(self, path: Path, snapshot: Snapshot, query: Query, wanted: NDArray[np.bool_]) -> Found:
+        """Look through all rows of a snapshot.
 
         Args:
             path: the snapshot's file.
+            wanted: bool (rows,), which of them may be found.
         """
         if snapshot.count >= self.parallel_from and self.pool.processes > 1:
             try:
-                return self._in_processes(path, snapshot, query)
+                return self._in_processes(path, snapshot, query, wanted)
             except Unavailable as error:
                 _log.warning("A search ran in one process instead of the pool's: %s", error.message)
         large = snapshot.count >= self.threads_from and self.threads > 1
         if large and _has_idle_cores(self.threads - 1) and self._taken.acquire(blocking=False):
             try:
-                return self._in_threads(snapshot, query)
+                return self._in_threads(snapshot, query, wanted)
             finally:
                 self._taken.release()
-        return query.scanned(snapshot, 0, snapshot.count)
+        return _scanned(snapshot, query, wanted, 0, snapshot.count)
 
     def close(self) -> None:
         """End the threads; a search that still runs is waited for."""
@@ -97,22 +75,22 @@ class Spread:
                 self._executor.shutdown()
                 self._executor = None
 
-    def _in_threads(self, snapshot: Snapshot, query: Query) -> Found:
+    def _in_threads(self, snapshot: Snapshot, query: Query, wanted: NDArray[np.bool_]) -> Found:
         if self._executor is None:
             self._executor = ThreadPoolExecutor(self.threads - 1, "search")
         (own, *others) = _cuts(snapshot.count, self.threads)
-        begun = [self._executor.submit(query.scanned, snapshot, *cut) for cut in others]
-        return _merged([query.scanned(snapshot, *own), *(future.result() for future in begun)], query)
+        begun = [self._executor.submit(_scanned, snapshot, query, wanted, *cut) for cut in others]
+        first = _scanned(snapshot, query, wanted, *own)
+        return query.merged([first, *(future.result() for future in begun)])
 
-    def _in_processes(self, path: Path, snapshot: Snapshot, query: Query) -> Found:
+    def _in_processes(self, path: Path, snapshot: Snapshot, query: Query, wanted: NDArray[np.bool_]) -> Found:
         generation = snapshot.file.header.generation
-        probes, k, tolerance, wanted = query
         slices = [
-            Slice(path, generation, first, last, probes, k, tolerance, np.packbits(wanted[first:last]))
+            Slice(path, generation, first, last, query, np.packbits(wanted[first:last]))
             for first, last in _cuts(snapshot.count, self.pool.processes)
         ]
         outcomes: Iterable[Outcome[Found]] = self.pool.map(scan_slice, slices)
-        return _merged([outcome.unwrap() for outcome in outcomes], query)
+        return query.merged([outcome.unwrap() for outcome in outcomes])
 
 
 def _has_idle_cores(wanted: int) -> bool:
@@ -129,9 +107,6 @@ def _cuts(count: int, parts: int) -> list[tuple[int, int]]:
     return [(first, last) for first, last in pairwise(bounds) if first < last]
 
 
-def _merged(slices: Iterable[Found], query: Query) -> Found:
-    heaps = [TopK(query.k) for _ in query.probes]
-    for found in slices:
-        for heap, pairs in zip(heaps, found, strict=True):
-            heap.merge(pairs)
-    return [heap.sorted() for heap in heaps]
+def _scanned(snapshot: Snapshot, query: Query, wanted: NDArray[np.bool_], first: int, last: int) -> Found:
+    """Look through the rows first to last, the latter excluded."""
+    return query.sought(snapshot.rows(first, last, wanted[first:last]), snapshot.file.encoder)

@@ -4,18 +4,22 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from facesearch.errors import Unavailable
+from facesearch.search.following import face_numbers
 from facesearch.search.graph import (
     GraphBuilder,
     GraphFile,
+    Standing,
     identity_of,
     numbers_of,
-    picked,
     sample_of,
 )
 from facesearch.search.layout import Damaged, Missing
@@ -29,6 +33,7 @@ _WORN_PART = 4  # and built anew when so large a part of its faces has gone
 _ROWS_AT_ONCE = 256  # between two looks at whether to stop
 _STEP = 100_000  # faces after which a build publishes first; then whenever it has grown by half
 _PAUSE_S = 1.0
+_LOCK_WAIT_S = 1.0  # between two looks at whether to stop
 _PAUSE_AFTER_FAILURE_S = 60.0
 _NICENESS = 10
 
@@ -110,7 +115,7 @@ class GraphTender:
     def __init__(self, matrix: SharedMatrix, graph_from: int, on_the_side: bool) -> None:
         self.view: View | None = None
         self._matrix = matrix
-        self._path = matrix.path.with_suffix(".graph")
+        self._path = matrix.graph_path
         self._lock_path = self._path.with_name(f"{self._path.name}.lock")
         self._graph_from = graph_from
         self._on_the_side = on_the_side
@@ -120,7 +125,7 @@ class GraphTender:
         self._closed = threading.Event()
 
     def for_matrix(self, matrix: SharedMatrix) -> "GraphTender":
-        """Return a tender of the same kind for another model's matrix."""
+        """Return a tender of the same kind for another matrix."""
         return GraphTender(matrix, self._graph_from, self._on_the_side)
 
     def look(self, snapshot: Snapshot) -> None:
@@ -213,19 +218,56 @@ class GraphTender:
         served = len(self.view.numbers) if self.view else 0
         published = builder.nodes
         while at < rows.count:
-            if self._closed.is_set() or not threading.main_thread().is_alive():
+            self._expect_matrix()
+            if self._must_stop():
                 return
             last = min(at + _ROWS_AT_ONCE, rows.count)
             places = at + np.flatnonzero(rows.counts[at:last])
             if len(places):
-                builder.add(picked(rows, "number", places), picked(rows, "vector", places))
+                builder.add(rows.picked("number", places), rows.picked("vector", places))
             at = last
             has_grown = builder.nodes - published >= max(_STEP, published // 2)
             if at == rows.count or (has_grown and at > served):
-                last_number = int(picked(rows, "number", np.array([at - 1]))[0])
-                builder.publish(self._path, rows.database_id, last_number)
+                last_number = int(rows.picked("number", np.array([at - 1]))[0])
+                standing = partial(self._standing, rows.database_id, last_number)
+                while not builder.publish(self._path, rows.database_id, last_number, standing):
+                    self._expect_matrix()
                 published = builder.nodes
                 self.view = self._laid()
+
+    def _must_stop(self) -> bool:
+        return self._closed.is_set() or not threading.main_thread().is_alive()
+
+    def _expect_matrix(self) -> None:
+        """Raise Unavailable where the matrix is deleted: nobody needs its graph, which is deleted next."""
+        if not self._matrix.path.exists():
+            raise Unavailable
+
+    @contextmanager
+    def _standing(self, database_id: str, last_number: int) -> Iterator[Standing]:
+        """Keep everybody from writing to the matrix, and tell what it holds.
+
+        Raises:
+            Unavailable: it does not reach as far as the graph, being built anew; or this index is closed.
+        """
+        with self._matrix_lock():
+            rows = self._rows()
+            if rows.database_id != database_id or rows.last_number < last_number:
+                raise Unavailable
+            yield Standing(rows.file.header.generation, face_numbers(rows))
+
+    @contextmanager
+    def _matrix_lock(self) -> Iterator[None]:
+        """Wait as long as it takes: what was built is worth more than a rebuild of the matrix takes."""
+        with ExitStack() as held:
+            while True:
+                try:
+                    held.enter_context(exclusive_lock(self._matrix.lock_path, _LOCK_WAIT_S))
+                    break
+                except Unavailable:
+                    if self._must_stop():
+                        raise
+            yield
 
     def _worth_going_on_from(self) -> View | None:
         model_id = self._matrix.model_id

@@ -52,8 +52,10 @@ class TopK:
             return True
         return heapq.heappushpop(self._heap, pair) != pair
 
-    def push_many(self, distances: NDArray[np.float64], face_ids: NDArray[np.int64]) -> None:
-        """Offer pairs."""
+    def push_many(
+        self, distances: NDArray[np.float64], face_ids: NDArray[np.int64], persons: object = None
+    ) -> None:
+        """Offer pairs; whose faces they are does not matter."""
         near = np.flatnonzero(distances <= self.limit)  # NaN is not
         if len(near) == 0:
             return

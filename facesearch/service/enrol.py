@@ -1,11 +1,11 @@
 """Who the faces of a photo are, and which of them go into the gallery."""
 
-from collections.abc import Mapping
+import hashlib
 from dataclasses import dataclass, field
 
 from facesearch.config import QualitySettings
 from facesearch.errors import FaceRefused, NoFaceFound, SeveralFaces
-from facesearch.records import EncodedPhoto, NewFace
+from facesearch.records import EncodedPhoto, Metadata, NewFace
 from facesearch.service.names import person_and_version
 from facesearch.service.photo_source import PhotoSource
 from facesearch.service.refusal import check_quality
@@ -15,12 +15,16 @@ LARGEST, ALL, SINGLE = FACES = ("largest", "all", "single")
 
 @dataclass(frozen=True, slots=True)
 class Naming:
-    """What is said of the faces of one photo, by its path or by an importer's list."""
+    """What is said of the faces of one photo, by its path, by an importer's list or by a client.
+
+    `person_id` names a person that there is; the name does not count then.
+    """
 
     person_name: str
     version: str
     external_id: str | None = None
-    metadata: Mapping[str, str] = field(default_factory=dict)
+    metadata: Metadata = field(default_factory=dict)
+    person_id: int | None = None
 
     @classmethod
     def by_path(cls, path: str, only_top_folder: str | None = None) -> "Naming":
@@ -38,15 +42,28 @@ class Naming:
         return cls(name, by_path.version, listed.external_id, listed.metadata)
 
 
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """What a photo's file is known again by: the SHA-256 of its bytes, and their number."""
+
+    sha256: bytes
+    size: int
+
+    @classmethod
+    def of(cls, data: bytes) -> "Fingerprint":
+        """Take that of a file."""
+        return cls(hashlib.sha256(data).digest(), len(data))
+
+
 def new_faces(
-    naming: Naming, encoded: EncodedPhoto, sha256: bytes, quality: QualitySettings, faces: str = LARGEST
+    naming: Naming, encoded: EncodedPhoto, file: Fingerprint, quality: QualitySettings, faces: str = LARGEST
 ) -> list[NewFace]:
     """Return the faces of an encoded photo that are to be stored, at least one.
 
     All of them carry the photo's name. Of `all`, those below a limit of quality are left out.
 
     Args:
-        sha256: the digest of the photo's bytes.
+        file: that of the photo.
         faces: `largest`, which the encoder was asked for, `all` or `single`.
 
     Raises:
@@ -73,9 +90,11 @@ def new_faces(
             naming.version,
             encoded.info,
             face,
-            sha256,
+            file.sha256,
             naming.external_id,
             naming.metadata,
+            file.size,
+            naming.person_id,
         )
         for face in good
     ]

@@ -1,14 +1,13 @@
 """Requests that may be repeated, and what the first of them came to."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict
 from typing import Any, TypeVar
 
 from facesearch.errors import Conflict, KeyReused
 from facesearch.interfaces import ImageDatabase, JobStore
-from facesearch.records import AddedFace, Box, Once, Quality
+from facesearch.records import Once
 
 R = TypeVar("R")
 
@@ -46,6 +45,7 @@ class FirstAnswers:
         content: Callable[[R], Any],
         restored: Callable[[Any], R],
         *,
+        about: Callable[[R], Sequence[str]] = lambda _: (),
         alone: bool = False,
     ) -> R:
         """Do the writing part of a request in one transaction with its answer; return what it came to.
@@ -54,6 +54,7 @@ class FirstAnswers:
             work: writes, and returns what it came to.
             content: turns that into what JSON can hold.
             restored: turns it back, where somebody else was first and all of this was rolled back.
+            about: what the answer tells of, as JobStore.add_answer takes it.
             alone: whether nobody else may change faces meanwhile.
         """
         context = self._database.alone() if alone else self._database.transaction() if once else nullcontext()
@@ -61,22 +62,9 @@ class FirstAnswers:
             with context:
                 done = work()
                 if once:
-                    self._jobs.add_answer(once, json.dumps(content(done)))
+                    self._jobs.add_answer(once, json.dumps(content(done)), about(done))
                 return done
         except Conflict:
             if once and (first := self.find(once)) is not None:
                 return restored(first)
             raise
-
-
-def face_as_json(face: AddedFace) -> dict[str, Any]:
-    """An enrolment as `face_from_json` reads it."""
-    return asdict(face)
-
-
-def face_from_json(content: dict[str, Any]) -> AddedFace:
-    """What `face_as_json` wrote."""
-    quality = content["quality"]
-    return AddedFace(
-        **{**content, "box": Box(**content["box"]), "quality": Quality(**quality) if quality else None}
-    )

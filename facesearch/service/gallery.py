@@ -1,91 +1,128 @@
-"""Which vector space the gallery has, with the encoder and the index that belong to it."""
+"""One collection at work."""
 
-import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from facesearch.errors import DatabaseUnavailable
-from facesearch.interfaces import FaceIndex, ImageDatabase, ImageEncoder
+from facesearch.errors import CropNotFound, FaceNotFound, InvalidParameter, Unavailable
+from facesearch.interfaces import Gallery, ImageDatabase
+from facesearch.records import (
+    Crop,
+    EnrolledPhoto,
+    EnrolmentTerms,
+    FaceEdit,
+    FaceProbe,
+    FaceQuery,
+    Once,
+    Page,
+    PhotoFile,
+    Probe,
+    SearchResult,
+    SearchTerms,
+    StoredFace,
+)
+from facesearch.service.enrolment import PhotoEnrolment
+from facesearch.service.erasure import Erasure
+from facesearch.service.first_answers import FirstAnswers
+from facesearch.service.galleries import FoundCollection, Galleries
+from facesearch.service.lookup import Lookup, ModelSwitched, Question
+from facesearch.service.people import StoredPeople
+from facesearch.service.probes import OpenedProbe, Probes
+from facesearch.service.similarity import scored
+from facesearch.service.tolerance import check_tolerance, tolerance_of
+
+LARGEST_K = 1000
+
+_TRIES = 3
 
 
-class Gallery:
-    """Lives as long as its process. Any thread may call it.
+@dataclass(frozen=True)
+class GalleryParts:
+    """What collections work with; lives as long as its process."""
 
-    A gallery gets its model with its first face and keeps it; while it is empty the configured encoder
-    counts, and the database is asked each time.
+    galleries: Galleries
+    lookup: Lookup
+    probes: Probes
+    answers: FirstAnswers
+    enrolment: PhotoEnrolment
+    erasure: Erasure
 
-    Args:
-        database: knows the gallery's model.
-        encoder: the configured one.
-        index: the index of that encoder's model.
-    """
 
-    def __init__(self, database: ImageDatabase, encoder: ImageEncoder, index: FaceIndex) -> None:
-        self._database = database
-        self._configured = encoder
-        self._lock = threading.Lock()
-        self._asking = threading.Lock()
-        self._is_away = False
-        self._settled: ImageEncoder | None = None
-        self._indexes = {encoder.model_id: index}
+class CollectionGallery(Gallery):
+    """Lives as long as its user likes, and holds nothing but the collection's name."""
 
-    def held(self) -> ImageEncoder | None:
-        """Return the encoder of the model that the gallery holds vectors of, None while it is empty.
+    def __init__(self, name: str, parts: GalleryParts) -> None:
+        self._name = name
+        self._parts = parts
+        self._galleries = parts.galleries
 
-        Raises:
-            ModelMismatch: the gallery's model is none that this service can make.
-        """
-        if self._settled is not None:
-            return self._settled
-        model_id = self._database.gallery_model()
-        if model_id is not None:
-            own = model_id == self._configured.model_id
-            self._settled = self._configured if own else self._configured.for_model(model_id)
-        return self._settled
+    @property
+    def people(self) -> StoredPeople:
+        """See Gallery."""
+        return StoredPeople(self._name, self._galleries, self._parts.answers, self._parts.erasure)
 
-    def encoder(self) -> ImageEncoder:
-        """Return the encoder of the gallery's model, and of an empty one's the configured encoder.
+    def search(self, probe: Probe, terms: SearchTerms) -> SearchResult:
+        """See Gallery. Where the collection's model is switched meanwhile, the probe is encoded once more."""
+        if not 1 <= terms.k <= LARGEST_K:
+            raise InvalidParameter(f"k must be from 1 to {LARGEST_K}.")
+        check_tolerance(terms.tolerance)
+        opened = self._parts.probes.open(probe)
+        for _ in range(_TRIES):
+            # A stored face's vector comes from the database itself.
+            find = self._galleries.find if isinstance(probe, FaceProbe) else self._galleries.find_or_known
+            try:
+                return self._searched(find(self._name), opened, terms)
+            except ModelSwitched:
+                continue
+        raise Unavailable("The collection's model is being switched.")
 
-        Raises:
-            ModelMismatch: the gallery's model is none that this service can make.
-        """
-        return self.held() or self._configured
+    def _searched(self, found: FoundCollection, probe: OpenedProbe, terms: SearchTerms) -> SearchResult:
+        encoder = self._parts.probes.encoder(found, probe)
+        within = tolerance_of(encoder, terms.tolerance)
+        faces = self._parts.probes.faces(found, encoder, probe)
+        result = SearchResult(())
+        if faces:
+            question = Question(
+                faces, terms.k, within, terms.query, terms.by_person, probe.is_pooled, probe.without
+            )
+            with self._galleries.copy(found.number, encoder) as copy:
+                result = self._parts.lookup.search(copy, question, is_live=found.is_live)
+        return scored(result, encoder, None if callable(within) else within)
 
-    def likely_encoder(self) -> ImageEncoder:
-        """As `encoder`; while the database that knows the model is away, the configured encoder.
+    def add_faces(self, photo: PhotoFile, terms: EnrolmentTerms, once: Once | None = None) -> EnrolledPhoto:
+        """See Gallery."""
+        return self._parts.enrolment.add_faces(self._name, photo, terms, once)
 
-        One thread at a time asks a database that is away; the others do not wait for it.
-        """
-        if not self._is_away:
-            return self._asked()
-        if not self._asking.acquire(blocking=False):
-            return self._settled or self._configured
-        try:
-            return self._asked()
-        finally:
-            self._asking.release()
+    def faces(self, query: FaceQuery, limit: int, after: int | None = None) -> Page[StoredFace]:
+        """See Gallery."""
+        return self._database().faces(query, limit, after)
 
-    def _asked(self) -> ImageEncoder:
-        try:
-            encoder = self.encoder()
-        except DatabaseUnavailable:
-            self._is_away = True
-            return self._configured
-        self._is_away = False
-        return encoder
+    def face(self, face_id: int) -> StoredFace:
+        """See Gallery."""
+        return _face(self._database(), face_id)
 
-    def index_of(self, encoder: ImageEncoder) -> FaceIndex:
-        """Return the index of an encoder's model."""
-        with self._lock:
-            if encoder.model_id not in self._indexes:
-                first = next(iter(self._indexes.values()))
-                self._indexes[encoder.model_id] = first.for_model(encoder.model_id, encoder.dimension)
-            return self._indexes[encoder.model_id]
+    def edit_face(self, face_id: int, edit: FaceEdit) -> StoredFace:
+        """See Gallery."""
+        return self._database().edit_face(face_id, edit)
 
-    def known_index(self) -> FaceIndex:
-        """Return the index of the gallery's model as far as this process knows it; asks nobody."""
-        return self.index_of(self._settled or self._configured)
+    def thumbnail(self, face_id: int) -> Crop:
+        """See Gallery."""
+        database = self._database()
+        crop = database.crop(face_id)
+        if crop is None:
+            _face(database, face_id)
+            raise CropNotFound(f"No crop of face {face_id} is kept.")
+        return crop
 
-    def close(self) -> None:
-        """Release the indexes."""
-        with self._lock:
-            for index in self._indexes.values():
-                index.close()
+    def delete_faces(self, face_ids: Sequence[int]) -> list[int]:
+        """See Gallery."""
+        return self._parts.erasure.delete_faces(self._name, face_ids)
+
+    def _database(self) -> ImageDatabase:
+        return self._galleries.found_database(self._name)
+
+
+def _face(database: ImageDatabase, face_id: int) -> StoredFace:
+    try:
+        return database.get_faces([face_id])[face_id]
+    except KeyError:
+        raise FaceNotFound(f"There is no face with id {face_id}.") from None

@@ -9,7 +9,7 @@ from typing import Any
 from facesearch.errors import DatabaseUnavailable, FacesearchError
 from facesearch.interfaces import Health, ImageDatabase, ImageEncoder, WorkerPool
 from facesearch.records import Figures, PartState, Readiness
-from facesearch.service.gallery import Gallery
+from facesearch.service.galleries import Galleries
 
 LIMIT_S = 2.0
 
@@ -76,7 +76,7 @@ class PartsHealth(Health):
     """Lives as long as its process. Any thread may call it.
 
     Args:
-        gallery: knows the index.
+        galleries: know the copies.
         jobs: how many jobs are queued and how many are running.
         answers_stale: whether this process would answer a search while the database is away.
         limit_s: how long a part is waited for.
@@ -86,29 +86,29 @@ class PartsHealth(Health):
         self,
         database: ImageDatabase,
         encoder: ImageEncoder,
-        gallery: Gallery,
+        galleries: Galleries,
         pool: WorkerPool,
         jobs: Callable[[], tuple[int, int]],
         answers_stale: Callable[[], bool],
         limit_s: float = LIMIT_S,
     ) -> None:
         self._database = database
-        self._gallery = gallery
+        self._galleries = galleries
         self._pool = pool
         self._answers_stale = answers_stale
         self._limit_s = limit_s
         self._parts = _Questions(
             {
                 DATABASE: database.ping,
-                "index": lambda: gallery.known_index().ping(),
+                "index": galleries.ping_index,
                 "encoder": encoder.ping,
                 "pool": pool.ping,
             }
         )
         self._figures = _Questions(
             {
-                "faces": lambda: gallery.known_index().extent()[1],
-                "behind": self._changes_behind,
+                "faces": self._faces,
+                "behind": galleries.changes_behind,
                 "jobs": jobs,
             }
         )
@@ -126,17 +126,16 @@ class PartsHealth(Health):
         asked = self._figures.ask(("faces", "behind", "jobs"), self._limit_s)
         known = {name: None if one.is_open else one.value for name, one in asked.items()}
         queued, running = known["jobs"] or (None, None)
-        return Figures(known["faces"], known["behind"], queued, running)
+        faces = self._galleries.faces() if known["faces"] is None else known["faces"]
+        return Figures(faces, known["behind"], queued, running)
 
     @property
     def pool_restarts(self) -> int:
         return self._pool.restarts
 
-    def _changes_behind(self) -> int:
-        gallery = self._gallery
-        # The copy first: it may be brought level meanwhile.
-        covered, _ = gallery.index_of(gallery.encoder()).extent()
-        return max(0, self._database.newest_change() - covered)
+    def _faces(self) -> int:
+        self._galleries.look_around()
+        return self._galleries.faces()
 
 
 def _is_away(asked: _Asked) -> bool:

@@ -3,15 +3,15 @@
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 from facesearch.config import IntakeSettings, LimitSettings
 from facesearch.errors import (
     DatabaseUnavailable,
-    FacesearchError,
     InvalidParameter,
     JobNotFound,
     LeaseLost,
@@ -21,8 +21,6 @@ from facesearch.errors import (
 from facesearch.interfaces import Imports
 from facesearch.records import (
     COMMANDS_PLACE,
-    DONE,
-    FAILED,
     FileReport,
     ImportOptions,
     Job,
@@ -32,12 +30,12 @@ from facesearch.records import (
 )
 from facesearch.service.archive import PhotoArchive
 from facesearch.service.enrol import FACES
-from facesearch.service.first_answers import FirstAnswers
 from facesearch.service.import_run import Enrolment, ImportRun
-from facesearch.service.import_writer import Stopped
 from facesearch.service.job_runner import JobRunner
+from facesearch.service.leases import done_here
 from facesearch.service.names import base_name
 from facesearch.service.photo_source import PhotoSource
+from facesearch.service.waiting_photos import WaitingPhotos
 from facesearch.service.waiting_room import WaitingRoom
 
 _LONGEST_LOOK_S = 0.5
@@ -53,15 +51,25 @@ class ImportJobs(Imports):
         folder: where archives wait; its processes share the jobs.
         limits: what an archive may hold.
         intake: how many jobs at once, and how long they are kept.
+        tidy: called after the jobs were tidied up: at the beginning, and every ten minutes or so.
     """
 
-    def __init__(self, parts: Enrolment, folder: Path, limits: LimitSettings, intake: IntakeSettings) -> None:
+    def __init__(
+        self,
+        parts: Enrolment,
+        folder: Path,
+        limits: LimitSettings,
+        intake: IntakeSettings,
+        tidy: Callable[[], None] = lambda: None,
+    ) -> None:
         self._parts = parts
         self._jobs = parts.jobs
         self._room = WaitingRoom(folder)
+        self._waiting = WaitingPhotos(parts.jobs, self._room, limits)
         self._limits = limits
         self._intake = intake
-        self._answers = FirstAnswers(parts.database, parts.jobs)
+        self._answers = parts.answers
+        self._tidy_besides = tidy
         self._runner = JobRunner(
             parts.jobs, self._room.place, self._work, self._room.forget, self._tidy, intake
         )
@@ -99,8 +107,14 @@ class ImportJobs(Imports):
         self.check_alive()
         if (first := self._answers.find(once)) is not None:
             return self._jobs.get(first["job"])
+        collection = self._parts.galleries.find(options.collection).number
         new = NewJob(
-            uuid.uuid4().hex, self._room.place(), base_name(file_name), options, self._count(archive)
+            uuid.uuid4().hex,
+            self._room.place(),
+            base_name(file_name),
+            options,
+            self._count(archive),
+            collection,
         )
         if self._jobs.queued(new.place) >= self._intake.imports_queued:
             raise QueueFull(f"{self._intake.imports_queued} imports are waiting, which is as many as may.")
@@ -111,6 +125,7 @@ class ImportJobs(Imports):
                 lambda: self._jobs.add(new),
                 lambda job: {"job": job.id},
                 lambda first: self._jobs.get(first["job"]),
+                about=lambda _: [f"collection:{collection}"],
             )
         except DatabaseUnavailable:
             self._forget_unless_queued(new.id)
@@ -142,8 +157,10 @@ class ImportJobs(Imports):
             self._runner.wait_for_end(max(0.0, min(pause, left_s)))
             pause = min(2 * pause, _LONGEST_LOOK_S)
 
-    def jobs(self, limit: int, before: int | None = None) -> Page[Job]:
-        return self._jobs.jobs(limit, before)
+    def jobs(self, limit: int, before: int | None = None, collection: str | None = None) -> Page[Job]:
+        """See Imports."""
+        number = None if collection is None else self._parts.galleries.find(collection).number
+        return self._jobs.jobs(limit, before, number)
 
     def files(
         self, job_id: str, limit: int, after: int | None = None, status: str | None = None
@@ -164,6 +181,16 @@ class ImportJobs(Imports):
         self._room.forget(job_id)
         return job
 
+    def erase_photos(self, collection: int, photos: Mapping[bytes, int | None]) -> None:
+        """See WaitingPhotos.erase."""
+        self._waiting.erase(collection, photos)
+
+    def forget(self, job_ids: Iterable[str]) -> None:
+        """Delete the archives of jobs that are gone, and stop working on them."""
+        for job_id in job_ids:
+            self._runner.interrupt(job_id)
+            self._room.forget(job_id)
+
     def run_here(
         self, source: PhotoSource, name: str, options: ImportOptions, on_progress: Callable[[Job], None]
     ) -> Job:
@@ -178,61 +205,27 @@ class ImportJobs(Imports):
             FacesearchError: the job failed.
         """
         _check(options)
-        owner, stop = uuid.uuid4().hex, threading.Event()
-        new = NewJob(uuid.uuid4().hex, COMMANDS_PLACE + owner, base_name(name), options, len(source))
+        owner, lease_s = uuid.uuid4().hex, self._intake.lease_s
+        collection = self._parts.galleries.find(options.collection).number
+        new = NewJob(
+            uuid.uuid4().hex, COMMANDS_PLACE + owner, base_name(name), options, len(source), collection
+        )
         self._jobs.add(new)
-        job = self._jobs.claim(new.place, owner, self._intake.lease_s, 1)
+        job = self._jobs.claim(new.place, owner, lease_s, 1)
         if job is None:
             raise LeaseLost
 
-        def tell() -> None:
-            with suppress(DatabaseUnavailable):
-                on_progress(self._jobs.get(new.id))
+        def work(stop: threading.Event, tell: Callable[[], None]) -> None:
+            ImportRun(self._parts, job, source, owner, stop, tell).run()
 
-        with self._kept(job, owner, stop):
-            try:
-                ImportRun(self._parts, job, source, owner, stop, tell).run()
-                self._jobs.finish(job.id, owner, DONE)
-            except (KeyboardInterrupt, DatabaseUnavailable):
-                with suppress(FacesearchError):
-                    self._jobs.cancel(job.id)
-                raise
-            except Stopped:
-                raise LeaseLost from None
-            except LeaseLost:
-                raise
-            except FacesearchError as error:
-                with suppress(FacesearchError):
-                    self._jobs.finish(job.id, owner, FAILED, error)
-                raise
-        return self._jobs.get(job.id)
-
-    @contextmanager
-    def _kept(self, job: Job, owner: str, stop: threading.Event) -> Iterator[None]:
-        """Renew a lease meanwhile."""
-        over = threading.Event()
-
-        def keep() -> None:
-            while not over.wait(min(1.0, self._intake.lease_s / 3)):
-                with suppress(DatabaseUnavailable):
-                    try:
-                        self._jobs.keep(job.id, owner, self._intake.lease_s)
-                    except LeaseLost:
-                        stop.set()
-
-        thread = threading.Thread(target=keep, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            over.set()
-            thread.join()
+        return done_here(self._jobs, job.id, owner, lease_s, work, on_progress)
 
     def _work(self, job: Job, owner: str, stop: threading.Event) -> None:
         with self._room.open(job.id) as file:
             archive = PhotoArchive(file, self._limits)
             try:
-                ImportRun(self._parts, job, archive, owner, stop).run()
+                erased = partial(self._room.erased, job.id)
+                ImportRun(self._parts, job, archive, owner, stop, erased=erased).run()
             finally:
                 archive.close()
 
@@ -264,6 +257,7 @@ class ImportJobs(Imports):
             if over:
                 self._room.forget(job_id)
         self._jobs.prune(self._intake.keep_days)
+        self._tidy_besides()
 
 
 def _check(options: ImportOptions) -> None:

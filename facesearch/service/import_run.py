@@ -1,6 +1,5 @@
 """One import at work: from the files of an archive or a folder to faces and reports in the database."""
 
-import hashlib
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
@@ -9,19 +8,36 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from facesearch.config import QualitySettings
-from facesearch.errors import FacesearchError, NoFaceFound, NotAnImage, SeveralFaces, Unavailable
-from facesearch.interfaces import ANY_FACE, ImageDatabase, JobStore, WorkerPool
+from facesearch.errors import (
+    CollectionNotFound,
+    FacesearchError,
+    ModelMismatch,
+    NoFaceFound,
+    NotAnImage,
+    SeveralFaces,
+    Unavailable,
+)
+from facesearch.interfaces import ANY_FACE, JobStore, WorkerPool
 from facesearch.records import EncodedPhoto, FileReport, Job, Outcome, PhotoFile, ReportedFace
 from facesearch.service.encode import LARGEST_FACE, EncodePhotos
-from facesearch.service.enrol import LARGEST, Naming, new_faces
-from facesearch.service.import_writer import FoundFaces, Patience, ResultWriter, Stopped, duplicate
+from facesearch.service.enrol import LARGEST, Fingerprint, Naming, new_faces
+from facesearch.service.first_answers import FirstAnswers
+from facesearch.service.galleries import Galleries
+from facesearch.service.import_writer import (
+    ERASED,
+    FoundFaces,
+    Patience,
+    ResultWriter,
+    Stopped,
+    duplicate,
+)
+from facesearch.service.lost_groups import encoded_alone
 from facesearch.service.names import base_name
 from facesearch.service.photo_source import Entry, PhotoSource, is_archive
 
 # What the network gains from batches it has gained at four; of large photos it gains nothing.
 _PHOTOS_A_TASK = 4
 _BYTES_A_TASK = 4 * 1024**2
-_POOL_TRIES, _POOL_PAUSE_S = 3, 5.0
 
 _UNUSED = "people.csv names this file, but it is not there."
 
@@ -30,23 +46,23 @@ class _Photo(NamedTuple):
     position: int
     entry: Entry
     file: PhotoFile
-    sha256: bytes
+    known_by: Fingerprint
 
 
 @dataclass(frozen=True)
 class Enrolment:
-    """The parts that an import is made with; they live as long as their process.
+    """The parts that imports are made with; they live as long as their process.
 
     Args:
-        model_id: asks which vector space the gallery has by now.
+        galleries: know each collection's faces and its model by now.
         encode_photos: the pool's task.
         quality: what a face's picture must have.
     """
 
-    database: ImageDatabase
+    galleries: Galleries
+    answers: FirstAnswers
     jobs: JobStore
     pool: WorkerPool
-    model_id: Callable[[], str]
     encode_photos: EncodePhotos
     quality: QualitySettings
 
@@ -62,6 +78,7 @@ class ImportRun:
         owner: who holds the job's lease.
         stop: set, by any thread, to have the run end soon, with Stopped.
         on_report: called after reports were written.
+        erased: asks for the positions of files that were erased from the source by now.
     """
 
     def __init__(
@@ -72,6 +89,7 @@ class ImportRun:
         owner: str,
         stop: threading.Event,
         on_report: Callable[[], None] = lambda: None,
+        erased: Callable[[], frozenset[int]] = frozenset,
     ) -> None:
         self._parts = parts
         self._job = job
@@ -79,20 +97,39 @@ class ImportRun:
         self._owner = owner
         self._stop = stop
         self._on_report = on_report
+        self._erased = erased
+        self._database = parts.galleries.database(job.collection)
         self._patiently = Patience(job.id, stop)
         self._in_work: deque[list[_Photo]] = deque()
 
     def run(self) -> None:
-        """Do every file that has no report.
+        """Do every file that has no report; begin again where the collection's model is switched meanwhile.
 
         Raises:
             Stopped: `stop` was set.
             LeaseLost: the job was cancelled, or is another process's by now.
             FacesearchError: the job as a whole cannot be done.
         """
+        model_id = self._patiently(lambda _: self._model_id())
+        while True:
+            try:
+                return self._run(model_id)
+            except ModelMismatch:
+                used, model_id = model_id, self._patiently(lambda _: self._model_id())
+                if model_id == used:
+                    raise
+                self._in_work.clear()
+
+    def _model_id(self) -> str:
+        galleries, collection = self._parts.galleries, self._job.options.collection
+        found = galleries.find(collection)
+        if found.number != self._job.collection:
+            raise CollectionNotFound(f"The collection {collection} is not the one of this import.")
+        return galleries.encoder_of(found).model_id
+
+    def _run(self, model_id: str) -> None:
         parts, options = self._parts, self._job.options
         self._reported = self._patiently(lambda _: parts.jobs.reported(self._job.id))
-        model_id = self._patiently(lambda _: parts.model_id())
         self._task = replace(
             parts.encode_photos,
             model_id=model_id,
@@ -101,7 +138,7 @@ class ImportRun:
         people = self._source.people
         unused = people.unused(entry.path for entry in self._source) if people else []
         self._writer = ResultWriter(
-            parts.database,
+            self._database,
             parts.jobs,
             self._job,
             self._owner,
@@ -109,6 +146,7 @@ class ImportRun:
             len(self._source) + len(unused),
             self._patiently,
             self._on_report,
+            self._erased,
         )
         try:
             self._enrol()
@@ -136,28 +174,13 @@ class ImportRun:
         """Encode in groups, which share the network's batches; a group that is lost is done one by one."""
         for outcome in self._parts.pool.map(self._task, self._groups()):
             group = self._in_work.popleft()
-            if outcome.value is not None:
-                yield group, outcome.value
-            else:
-                yield group, [self._encoded_alone(photo, outcome, len(group)) for photo in group]
-
-    def _encoded_alone(
-        self, photo: _Photo, lost: Outcome[list[Outcome[EncodedPhoto]]], group: int
-    ) -> Outcome[EncodedPhoto]:
-        """Encode the photo of a group that was lost, unless it was lost by itself.
-
-        Raises:
-            Unavailable: the pool does not come back, which is no photo's fault.
-        """
-        outcome, tries = lost, 1
-        while outcome.value is None and (group > 1 or type(outcome.error) is Unavailable):
-            if type(outcome.error) is Unavailable:
-                if tries > _POOL_TRIES:
-                    raise outcome.error
-                self._patiently.pause(tries * _POOL_PAUSE_S)
-            (outcome,) = self._parts.pool.map(self._task, [[photo.file]])
-            group, tries = 1, tries + 1
-        return outcome.value[0] if outcome.value else Outcome(error=outcome.error)
+            encoded = outcome.value or [
+                encoded_alone(
+                    self._parts.pool, self._task, one.file, outcome, len(group), self._patiently.pause
+                )
+                for one in group
+            ]
+            yield group, encoded
 
     def _groups(self) -> Iterator[list[PhotoFile]]:
         for group in _grouped(self._photos()):
@@ -169,10 +192,14 @@ class ImportRun:
 
     def _photos(self) -> Iterator[_Photo]:
         """Read what is worth encoding; the pool takes the next one only when it has room."""
+        erased = self._erased()
         for position, entry in enumerate(self._source):
             if self._stop.is_set():
                 raise Stopped
             if position in self._reported:
+                continue
+            if position in erased:
+                self._writer.keep(position, ERASED)
                 continue
             if entry.reason_to_skip:
                 self._writer.keep(position, FileReport(entry.path, "skipped", reason=entry.reason_to_skip))
@@ -187,18 +214,16 @@ class ImportRun:
                     position, FileReport(entry.path, "skipped", reason="An archive inside the archive.")
                 )
                 continue
-            yield _Photo(
-                position, entry, PhotoFile(base_name(entry.path), data), hashlib.sha256(data).digest()
-            )
+            yield _Photo(position, entry, PhotoFile(base_name(entry.path), data), Fingerprint.of(data))
 
     def _without_stored(self, group: list[_Photo]) -> list[_Photo]:
         """Report the photos that are stored already, which spares encoding them; return the others."""
-        digests = [photo.sha256 for photo in group]
-        stored = self._patiently(lambda _: self._parts.database.faces_of_photos(digests))
+        digests = [photo.known_by.sha256 for photo in group]
+        stored = self._patiently(lambda _: self._database.faces_of_photos(digests))
         for photo in group:
-            if photo.sha256 in stored:
-                self._writer.keep(photo.position, duplicate(photo.entry.path, stored[photo.sha256]))
-        return [photo for photo in group if photo.sha256 not in stored]
+            if photo.known_by.sha256 in stored:
+                self._writer.keep(photo.position, duplicate(photo.entry.path, stored[photo.known_by.sha256]))
+        return [photo for photo in group if photo.known_by.sha256 not in stored]
 
     def _take(self, photo: _Photo, outcome: Outcome[EncodedPhoto]) -> None:
         path = photo.entry.path
@@ -206,7 +231,7 @@ class ImportRun:
             faces = new_faces(
                 Naming.in_source(path, self._source),
                 outcome.unwrap(),
-                photo.sha256,
+                photo.known_by,
                 self._parts.quality,
                 self._job.options.faces,
             )
@@ -219,7 +244,7 @@ class ImportRun:
             status = "skipped" if other else "failed"
             self._writer.keep(photo.position, FileReport(path, status, reason=error.message, faces=refused))
         else:
-            self._writer.keep(photo.position, FoundFaces(path, photo.sha256, faces))
+            self._writer.keep(photo.position, FoundFaces(path, photo.known_by.sha256, faces))
 
 
 def _grouped(photos: Iterator[_Photo]) -> Iterator[list[_Photo]]:

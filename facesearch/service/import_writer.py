@@ -72,6 +72,8 @@ class FoundFaces:
 
 Result = FileReport | FoundFaces
 
+ERASED = FileReport("", "failed", reason="It was erased while it waited.")
+
 
 @dataclass
 class ResultWriter:
@@ -84,6 +86,7 @@ class ResultWriter:
         model_id: the vector space of the faces.
         total: how many files the job has.
         on_report: called after reports were written.
+        erased: asks for the positions of files that were erased from their source.
     """
 
     database: ImageDatabase
@@ -94,6 +97,7 @@ class ResultWriter:
     total: int
     patiently: Patience
     on_report: Callable[[], None]
+    erased: Callable[[], frozenset[int]] = frozenset
     _results: dict[int, Result] = field(default_factory=dict)
     _waiting_faces: int = 0
     _written_at: float = field(default_factory=time.monotonic)
@@ -157,8 +161,26 @@ class ResultWriter:
                 results = {position: result for position, result in results.items() if position not in there}
                 if not results:
                     return
+            results = self._without_erased(results)
             worked_s = time.monotonic() - self._written_at
             self.jobs.report(self.job.id, self.owner, self._stored(results), self.total, worked_s)
+
+    def _without_erased(self, results: Mapping[int, Result]) -> dict[int, Result]:
+        """Tell nothing of what was erased since it was found; nobody removes faces meanwhile.
+
+        Whoever erases notes the files before the faces are removed.
+        """
+        gone = self.erased()
+        told_of = {r.id for r in results.values() if isinstance(r, FileReport) and r.id is not None}
+        there = self.database.get_faces(sorted(told_of)) if told_of else {}
+        left: dict[int, Result] = {}
+        for position, result in results.items():
+            if position in gone:
+                result = ERASED
+            elif isinstance(result, FileReport) and result.id is not None and result.id not in there:
+                result = FileReport("", result.status)
+            left[position] = result
+        return left
 
     def _stored(self, results: Mapping[int, Result]) -> dict[int, FileReport]:
         """Store the faces among the results, and return every file's report; nobody else adds meanwhile."""

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from facesearch.errors import CollectionNotFound, Conflict, InvalidParameter
 from facesearch.interfaces import KeyStore
-from facesearch.records import DEFAULT_COLLECTION, Deed, Key, NewKey
+from facesearch.records import Deed, Key, NewKey
 from facesearch.service.key_text import digest_of, new_key_text, prefix_of
 
 _MOST_DRAWS = 8
@@ -30,12 +30,13 @@ class KeyDesk:
     ) -> tuple[str, Key]:
         """Make a key; return its text, which is kept nowhere, and what is known of it.
 
+        Args:
+            collection: a name, or ALL_COLLECTIONS.
+
         Raises:
             CollectionNotFound: there is no such collection.
             InvalidParameter: the name cannot be kept, or the key would have expired already.
         """
-        if collection != DEFAULT_COLLECTION:
-            raise CollectionNotFound(f"There is no collection {collection!r}.")
         if len(name) > _LONGEST_NAME or not name.isprintable():
             raise InvalidParameter(f"A key's name has at most {_LONGEST_NAME} characters, on one line.")
         if expires_at is not None and expires_at <= datetime.now(UTC):
@@ -45,6 +46,8 @@ class KeyDesk:
             new = NewKey(prefix_of(text) or "", digest_of(text), scope, collection, name, expires_at)
             try:
                 key = self._store.add(new)
+            except CollectionNotFound:
+                raise CollectionNotFound(f"There is no collection {collection!r}.") from None
             except Conflict:
                 continue  # the prefix was drawn before
             self._tell("create", key)

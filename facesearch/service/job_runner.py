@@ -12,6 +12,7 @@ from facesearch.config import IntakeSettings
 from facesearch.errors import (
     DatabaseUnavailable,
     FacesearchError,
+    JobNotFound,
     LeaseLost,
     TaskFailed,
     Unavailable,
@@ -185,8 +186,8 @@ class JobRunner:
             self._settle(job, owner, stop, self._end_of(job, owner, stop))
         except LeaseLost:
             _log.info("Job %s was cancelled, has ended, or is another process's.", job.id)
-            with suppress(FacesearchError):
-                if self._jobs.get(job.id).is_over:
+            with suppress(DatabaseUnavailable):
+                if self._is_over(job.id):
                     self._forget(job.id)
         except Exception as error:
             _log.error("Job %s is left to whoever takes it over: %s", job.id, where(error))
@@ -197,6 +198,12 @@ class JobRunner:
             with self._over:
                 self._over.notify_all()
             self._awake.set()
+
+    def _is_over(self, job_id: str) -> bool:
+        try:
+            return self._jobs.get(job_id).is_over
+        except JobNotFound:  # it was erased with its collection
+            return True
 
     def _end_of(self, job: Job, owner: str, stop: threading.Event) -> FacesearchError | bool:
         """Work on a job; return True where it is done, False where it was interrupted, or its error."""

@@ -1,13 +1,16 @@
 """What is known of the models that the service makes vectors with, and what they would do in its gallery."""
 
 import math
+from contextlib import suppress
 from statistics import NormalDist
+from typing import NamedTuple
 
 from facesearch.errors import DatabaseUnavailable, ModelMismatch, ModelNotFound
-from facesearch.interfaces import ImageDatabase, ImageEncoder
-from facesearch.records import Calibration, MeasuredRate, ModelInfo
+from facesearch.interfaces import ImageEncoder
+from facesearch.records import DEFAULT_COLLECTION, Calibration, MeasuredRate, ModelInfo
 from facesearch.service.auto_tolerance import expected_alarms
-from facesearch.service.gallery import Gallery
+from facesearch.service.encoders import Encoders
+from facesearch.service.galleries import Galleries
 
 SIZES = (100, 1_000, 10_000, 100_000, 1_000_000)
 
@@ -20,50 +23,58 @@ class Models:
     While the database is away, what it alone knows is left out.
 
     Args:
-        database: knows the gallery's model and size.
-        gallery: of that database.
-        configured: the encoder of an empty gallery.
+        galleries: know the models and the sizes of the collections.
+        encoders: of every model.
     """
 
-    def __init__(self, database: ImageDatabase, gallery: Gallery, configured: ImageEncoder) -> None:
-        self._database = database
-        self._gallery = gallery
-        self._configured = configured
+    def __init__(self, galleries: Galleries, encoders: Encoders) -> None:
+        self._galleries = galleries
+        self._encoders = encoders
 
     def all(self) -> tuple[ModelInfo, ...]:
-        """The gallery's model, and the configured one where that is another."""
+        """The default collection's model, the configured one, and those of the other collections."""
         state = self._look()
-        encoders = {encoder.model_id: encoder for encoder in (state.held, self._configured) if encoder}
-        return tuple(self._info(encoder, state) for encoder in encoders.values())
+        encoders: list[ImageEncoder | None] = [state.held, self._encoders.configured]
+        for model_id in sorted(state.used):
+            with suppress(ModelMismatch):
+                encoders.append(self._encoders.of(model_id))
+        by_id = {encoder.model_id: encoder for encoder in encoders if encoder}
+        return tuple(self._info(encoder, state) for encoder in by_id.values())
 
     def one(self, model_id: str) -> ModelInfo:
-        """What is known of a model that the configured networks make.
+        """What is known of a model that this service makes vectors of.
 
         Raises:
-            ModelNotFound: they make none of this id.
+            ModelNotFound: it makes none of this id.
         """
         try:
-            encoder = self._configured.for_model(model_id)
+            encoder = self._encoders.of(model_id)
         except ModelMismatch:
             raise ModelNotFound from None
         return self._info(encoder, self._look())
 
     def _look(self) -> "_State":
-        held = None
+        galleries = self._galleries
         try:
-            held = self._gallery.held()
-            if held is None:
-                return _State(None, 0, is_known=True)
-            index = self._gallery.index_of(held)
-            index.catch_up(self._database)
-            return _State(held, index.count(), is_known=True)
+            found = galleries.find(DEFAULT_COLLECTION)
+            used = frozenset(filter(None, galleries.look_around().values()))
+            if found.model_id is None:
+                return _State(None, 0, used, is_known=True)
+            held = galleries.encoder_of(found)
+            with galleries.copy(found.number, held) as copy:
+                copy.index.catch_up(copy.database)
+                return _State(held, copy.index.count(), used, is_known=True)
         except DatabaseUnavailable:
-            return _State(held, None, is_known=held is not None)
+            known = galleries.known(DEFAULT_COLLECTION)
+            model_id = known.model_id if known else None
+            last = self._encoders.of(model_id) if model_id else None
+            return _State(last, None, frozenset(), is_known=last is not None)
 
     def _info(self, encoder: ImageEncoder, state: "_State") -> ModelInfo:
         calibration = encoder.calibration
-        in_use = state.held is not None and state.held.model_id == encoder.model_id
-        faces = state.faces if in_use or state.held is None else None
+        by_default = state.held is not None and state.held.model_id == encoder.model_id
+        in_use = by_default or encoder.model_id in state.used
+        faces = state.faces if by_default or state.held is None else None
         return ModelInfo(
             id=encoder.model_id,
             dimension=encoder.dimension,
@@ -72,7 +83,7 @@ class Models:
             calibration=calibration,
             rates=measured_rates(calibration),
             in_use=in_use if state.is_known else None,
-            configured=encoder.model_id == self._configured.model_id,
+            configured=encoder.model_id == self._encoders.configured.model_id,
             expected=None if faces is None else expected_alarms(calibration, encoder.tolerance, faces),
             by_size=tuple(
                 expected
@@ -82,13 +93,13 @@ class Models:
         )
 
 
-class _State:
-    """The encoder of the gallery and how many faces it holds, as far as that is known."""
+class _State(NamedTuple):
+    """The encoder of the default collection, how many faces it holds, and the models of all collections."""
 
-    def __init__(self, held: ImageEncoder | None, faces: int | None, *, is_known: bool) -> None:
-        self.held = held
-        self.faces = faces
-        self.is_known = is_known
+    held: ImageEncoder | None
+    faces: int | None
+    used: frozenset[str]
+    is_known: bool
 
 
 def measured_rates(calibration: Calibration | None) -> tuple[MeasuredRate, ...]:

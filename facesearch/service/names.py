@@ -60,7 +60,21 @@ def readable(text: str) -> str:
     """
     if text.isascii() and text.isprintable():
         return text
-    return "".join(map(_shown, unicodedata.normalize("NFC", text)))
+    return unicodedata.normalize("NFC", "".join(map(_shown, text)))
+
+
+def given_name(text: str) -> str:
+    """The one spelling (NFC) of a name that somebody gave to a person.
+
+    Raises:
+        InvalidParameter: it would not be shown as it is: see `readable`; or there is a blank at an end of it.
+    """
+    name = unicodedata.normalize("NFC", text)
+    if name != readable(name).strip():
+        raise InvalidParameter(
+            "A person's name has no control character, none that turns text, and no blank at either end."
+        )
+    return name
 
 
 def _shown(character: str) -> str:
@@ -78,8 +92,8 @@ def _person_and_version(file: PurePosixPath, only_top_folder: str | None) -> tup
             return name, numbered["version"]
     folder = file.parent
     if folder.name and str(folder) != only_top_folder:
-        return _words(folder.name) or file.stem, ""
-    return _words(file.stem) or file.name, ""
+        return _words(folder.name) or file.stem.strip(), ""
+    return _words(file.stem) or file.name.strip(), ""
 
 
 def _words(text: str) -> str:

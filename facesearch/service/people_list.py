@@ -200,7 +200,7 @@ def _name(cell: str) -> str:
 
 
 def _shown(cell: str) -> str:
-    return readable(" ".join(cell.split()))
+    return " ".join(readable(" ".join(cell.split())).split())
 
 
 def _wrong(line: int, reason: str) -> Invalid:

@@ -6,7 +6,7 @@ import shutil
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -14,7 +14,7 @@ from typing import BinaryIO
 from facesearch.errors import NotFound, StorageFull, Unavailable
 
 _PLACE_FILE = "place"
-_SUFFIX = ".zip"
+_SUFFIX, _ERASED_SUFFIX = ".zip", ".erased"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -37,7 +37,7 @@ class WaitingRoom:
             StorageFull, Unavailable: the folder cannot be written.
         """
         file = self._folder / _PLACE_FILE
-        with _told():
+        with disk_errors():
             with suppress(FileNotFoundError):
                 if known := file.read_text(encoding="ascii").strip():
                     return known
@@ -56,7 +56,7 @@ class WaitingRoom:
         Raises:
             StorageFull, Unavailable: it cannot be made.
         """
-        with _told():
+        with disk_errors():
             self._make()
             return _unnamed(self._folder)
 
@@ -67,7 +67,7 @@ class WaitingRoom:
             StorageFull, Unavailable: it cannot be written.
         """
         path = self._path(job_id)
-        with _told():
+        with disk_errors():
             self._make()
             folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
@@ -88,26 +88,69 @@ class WaitingRoom:
         except FileNotFoundError:
             raise NotFound("The archive of this import is gone.") from None
 
+    def open_to_erase(self, job_id: str) -> BinaryIO | None:
+        """Open a job's archive for reading and writing, None where it is gone.
+
+        Raises:
+            Unavailable: it cannot be opened.
+        """
+        with disk_errors():
+            try:
+                return self._path(job_id).open("r+b")
+            except FileNotFoundError:
+                return None
+
+    def note_erased(self, job_id: str, positions: Iterable[int]) -> None:
+        """Note files that are erased from a job's archive; on the disk when this returns.
+
+        Raises:
+            StorageFull, Unavailable: that cannot be written.
+        """
+        lines = "".join(f"{position}\n" for position in positions)
+        with (
+            disk_errors(),
+            open(self._path(job_id, _ERASED_SUFFIX), "a", encoding="ascii", opener=_for_its_owner) as notes,
+        ):
+            notes.write(lines)
+            notes.flush()
+            os.fsync(notes.fileno())
+
+    def erased(self, job_id: str) -> frozenset[int]:
+        """The positions of the files that were erased from a job's archive, or soon are.
+
+        Raises:
+            Unavailable: the notes cannot be read.
+        """
+        with disk_errors():
+            try:
+                text = self._path(job_id, _ERASED_SUFFIX).read_text(encoding="ascii")
+            except FileNotFoundError:
+                return frozenset()
+        # What a power failure cut off has no end.
+        return frozenset(int(line) for line in text.split("\n")[:-1] if line.isdecimal())
+
     def forget(self, job_id: str) -> None:
         """Delete a job's archive, where it is there."""
-        with suppress(OSError):
-            self._path(job_id).unlink()
+        for suffix in (_SUFFIX, _ERASED_SUFFIX):
+            with suppress(OSError):
+                self._path(job_id, suffix).unlink()
 
     def older_than(self, seconds: float) -> list[str]:
         """The jobs whose archives have lain here for longer."""
         latest = time.time() - seconds
-        found = []
-        for path in self._folder.glob(f"*{_SUFFIX}"):
-            with suppress(OSError):
-                if path.stat().st_mtime < latest:
-                    found.append(path.stem)
-        return found
+        found = set()
+        for suffix in (_SUFFIX, _ERASED_SUFFIX):
+            for path in self._folder.glob(f"*{suffix}"):
+                with suppress(OSError):
+                    if path.stat().st_mtime < latest:
+                        found.add(path.stem)
+        return sorted(found)
 
     def _make(self) -> None:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
-    def _path(self, job_id: str) -> Path:
-        return self._folder / f"{job_id}{_SUFFIX}"
+    def _path(self, job_id: str, suffix: str = _SUFFIX) -> Path:
+        return self._folder / f"{job_id}{suffix}"
 
 
 def _copy(archive: BinaryIO, path: Path) -> None:
@@ -152,7 +195,7 @@ def _link(archive: BinaryIO, path: Path, folder: int) -> bool:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def disk_errors() -> Iterator[None]:
     """Let no path of the host out, and tell a full disk from others."""
     try:
         yield

@@ -18,11 +18,11 @@ _END_SIGNATURE = b"PK\x05\x06"
 _LONGEST_COMMENT = 65_535
 _LOCATOR = struct.Struct("<4sIQI")
 _END_64 = struct.Struct("<4sQ2H2I4Q")
-_RECORD = struct.Struct("<4s6H3I5H2I")
+RECORD = struct.Struct("<4s6H3I5H2I")
 _RECORD_SIGNATURE = b"PK\x01\x02"
 LOCAL_HEADER_BYTES = 30
 
-_ZIP64_FIELD, _UNICODE_PATH_FIELD = 0x0001, 0x7075
+_ZIP64_FIELD, UNICODE_PATH_FIELD = 0x0001, 0x7075
 _IN_ZIP64 = 0xFFFFFFFF
 _UTF8_NAME = 0x800
 
@@ -42,6 +42,7 @@ class Member:
         name: as it is written there; `path` is its text.
         offset: of its local header. Nothing here is known to be true.
         mode: the file's mode on Unix, 0 where it is not told.
+        record: where in the archive the directory's record begins.
     """
 
     name: bytes
@@ -53,6 +54,7 @@ class Member:
     size: int
     offset: int
     mode: int
+    record: int
     end: int = 0
 
     @property
@@ -178,23 +180,23 @@ def _members(file: BinaryIO, directory: _Directory, most: int) -> Iterator[Membe
     file.seek(directory.begin)
     left, number = directory.bytes, 0
     while left > 0:
-        fields = file.read(min(_RECORD.size, left))
+        fields = file.read(min(RECORD.size, left))
         if number == most:
             raise TooLarge(f"The archive has more than {most} entries.")
-        if len(fields) < _RECORD.size or not fields.startswith(_RECORD_SIGNATURE):
+        if len(fields) < RECORD.size or not fields.startswith(_RECORD_SIGNATURE):
             raise BrokenArchive("The zip archive's directory is damaged.")
-        record = _RECORD.unpack(fields)
-        text = file.read(min(sum(record[10:13]), left - _RECORD.size))
+        record = RECORD.unpack(fields)
+        text = file.read(min(sum(record[10:13]), left - RECORD.size))
         if len(text) < sum(record[10:13]):
             raise BrokenArchive("The zip archive's directory is damaged.")
-        yield _member(record, text, directory.shift)
-        left -= _RECORD.size + len(text)
+        yield _member(record, text, directory.shift, directory.begin + directory.bytes - left)
+        left -= RECORD.size + len(text)
         number += 1
     if number & 0xFFFF != directory.records & 0xFFFF:  # programs without ZIP64 count no further
         raise BrokenArchive("The zip archive's directory is damaged: records are missing.")
 
 
-def _member(record: tuple[int, ...], text: bytes, shift: int) -> Member:
+def _member(record: tuple[int, ...], text: bytes, shift: int, begin: int) -> Member:
     _, _, _, flags, method, _, _, crc, packed, size, name_length, extra_length, _, _, _, mode, offset = record
     name = text[:name_length]
     extra = _fields(text[name_length : name_length + extra_length])
@@ -205,8 +207,8 @@ def _member(record: tuple[int, ...], text: bytes, shift: int) -> Member:
             values[number] = int.from_bytes(large[:8], "little")
             large = large[8:]
     size, packed, offset = values
-    path = _path(name, flags, extra.get(_UNICODE_PATH_FIELD))
-    return Member(name, path, flags, method, crc, packed, size, offset + shift, mode >> 16)
+    path = _path(name, flags, extra.get(UNICODE_PATH_FIELD))
+    return Member(name, path, flags, method, crc, packed, size, offset + shift, mode >> 16, begin)
 
 
 def _fields(extra: bytes) -> dict[int, bytes]:
@@ -221,11 +223,16 @@ def _fields(extra: bytes) -> dict[int, bytes]:
 
 
 def _path(name: bytes, flags: int, unicode_path: bytes | None) -> str:
-    """A name without the UTF-8 flag is UTF-8 where it can be: many programs forget to set the flag."""
+    utf8 = flags & _UTF8_NAME
+    if not utf8 and unicode_path and unicode_path[1:5] == zlib.crc32(name).to_bytes(4, "little"):
+        return unicode_path[5:].decode("utf-8", "replace")
+    return text_of(name, flags)
+
+
+def text_of(name: bytes, flags: int) -> str:
+    """A name's text. Without the UTF-8 flag it is UTF-8 where it can be: many programs forget to set it."""
     if flags & _UTF8_NAME:
         return name.decode("utf-8", "replace")
-    if unicode_path and unicode_path[1:5] == zlib.crc32(name).to_bytes(4, "little"):
-        return unicode_path[5:].decode("utf-8", "replace")
     try:
         return name.decode("utf-8")
     except UnicodeDecodeError:

@@ -114,6 +114,8 @@ def job(value: Job) -> dict[str, Any]:
         "id": value.id,
         "state": value.state,
         "file_name": value.file_name,
+        "kind": value.kind,
+        "collection": value.options.collection,
         "faces": value.options.faces,
         "duplicates": "skip" if value.options.skip_duplicates else "store",
         "counts": {"total": value.total, **{status: value.counts.get(status, 0) for status in FILE_STATUSES}},

@@ -16,8 +16,10 @@ from facesearch.config import Settings
 from facesearch.errors import FacesearchError
 from facesearch.interfaces import API
 from facesearch.web.bodies import BodyLimit
+from facesearch.web.collections_routes import router as collections_router
 from facesearch.web.envelope import LastResort, install_error_handlers
 from facesearch.web.examples import with_nulls
+from facesearch.web.faces_routes import router as faces_router
 from facesearch.web.gate import Gate
 from facesearch.web.health_routes import router as health_router
 from facesearch.web.imports_routes import router as imports_router
@@ -27,9 +29,12 @@ from facesearch.web.key_headers import KEY_SCHEMES
 from facesearch.web.models_routes import router as models_router
 from facesearch.web.observed import Observed
 from facesearch.web.observing import counting_restarts, observing
+from facesearch.web.people_routes import router as people_router
 from facesearch.web.photos_routes import router as photos_router
 from facesearch.web.routes import router
+from facesearch.web.search_routes import router as search_router
 from facesearch.web.stopping import Stopping
+from facesearch.web.thumbnail_route import router as thumbnail_router
 
 Application = FastAPI
 
@@ -69,7 +74,18 @@ def create_app(read_settings: Callable[[], Settings], build_api: Callable[[Setti
 
     # Its page of documentation loads nothing from other hosts.
     app = FastAPIOffline(title="facesearch", version=__version__, lifespan=lifespan, redoc_url=None)
-    for routes in (router, photos_router, models_router, imports_router, jobs_router):
+    for routes in (
+        router,
+        photos_router,
+        search_router,
+        faces_router,
+        thumbnail_router,
+        people_router,
+        collections_router,
+        models_router,
+        imports_router,
+        jobs_router,
+    ):
         app.include_router(routes, dependencies=KEY_SCHEMES)
     app.include_router(health_router)
 

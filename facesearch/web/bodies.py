@@ -1,5 +1,6 @@
 """Bounding what a request's body may cost while it arrives."""
 
+import re
 import time
 
 import anyio
@@ -11,8 +12,12 @@ from facesearch.web.gate import route_path
 from facesearch.web.stopping import Stopping
 
 ZIP_PATHS = ("/add_faces_in_bulk", "/v1/imports")
-# With two photos in one body; that each is within its limit is seen once they are apart.
-PAIR_PATHS = ("/v1/compare",)
+MOST_PHOTOS = 10
+# With several photos in one body; that each is within its limit is seen once they are apart.
+PHOTOS_OF = {"/v1/compare": 2, "/v1/search": MOST_PHOTOS}
+# Below them, what brings no photo is JSON.
+_JSON_PATHS = re.compile(r"/v1/(?:search/vector|faces/.+|(?:people|collections|jobs)(?:/.*)?)", re.DOTALL)
+_JSON_BYTES = 1024**2
 
 # Boundaries, part headers and small form fields around the file.
 _FRAMING_BYTES = 64 * 1024
@@ -43,22 +48,18 @@ class BodyLimit:
             return
         limits: LimitSettings = scope["app"].state.limits
         path = route_path(scope).rstrip("/")
-        file_bytes = limits.zip_bytes if path in ZIP_PATHS else limits.photo_bytes
-        files = 2 if path in PAIR_PATHS else 1
-        body = _BoundedBody(receive, file_bytes, files, _declared_length(scope), scope["app"].state.stopping)
+        stopping: Stopping = scope["app"].state.stopping
+        body = _BoundedBody(receive, *_limit(path, limits), _declared_length(scope), stopping)
         await self._app(scope, body.receive, send)
 
 
 class _BoundedBody:
     """One request's body. Belongs to the request's task."""
 
-    def __init__(
-        self, receive: Receive, file_bytes: int, files: int, declared: int, stopping: Stopping
-    ) -> None:
+    def __init__(self, receive: Receive, most: int, sentence: str, declared: int, stopping: Stopping) -> None:
         self._receive = receive
-        self._file_bytes = file_bytes
-        self._files = files
-        self._most = files * file_bytes + _FRAMING_BYTES
+        self._most = most
+        self._sentence = sentence
         self._declared = declared
         self._stopping = stopping
         self._received = 0
@@ -96,8 +97,7 @@ class _BoundedBody:
     async def _refuse(self) -> None:
         if not self._complete:
             await self._drain()
-        what = "The file is" if self._files == 1 else "A file is"
-        raise HTTPException(413, f"{what} over the limit of {self._file_bytes} bytes.")
+        raise HTTPException(413, self._sentence)
 
     async def _drain(self) -> None:
         unused = 0
@@ -109,6 +109,16 @@ class _BoundedBody:
                 if message["type"] != "http.request" or not message.get("more_body"):
                     return
                 unused += len(message.get("body", b""))
+
+
+def _limit(path: str, limits: LimitSettings) -> tuple[int, str]:
+    """How many bytes a body may have, and what is said of more."""
+    if _JSON_PATHS.fullmatch(path):
+        return _JSON_BYTES, f"The body is over the limit of {_JSON_BYTES} bytes."
+    most = limits.zip_bytes if path in ZIP_PATHS else limits.photo_bytes
+    files = PHOTOS_OF.get(path, 1)
+    what = "The file is" if files == 1 else "A file is"
+    return files * most + _FRAMING_BYTES, f"{what} over the limit of {most} bytes."
 
 
 def _declared_length(scope: Scope) -> int:

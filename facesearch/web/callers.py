@@ -1,13 +1,17 @@
-"""Who sends a request, and what it was about: for those who work on it."""
+"""Who sends a request, on which collection it works, and what it was about: for those who work on it."""
 
+import unicodedata
 from typing import cast
 
 from fastapi import Request
 
-from facesearch.records import Caller
+from facesearch.errors import CollectionNotAllowed, CollectionNotFound
+from facesearch.records import ALL_COLLECTIONS, DEFAULT_COLLECTION, Caller
 
 CALLER = "facesearch.caller"
 IDS = "facesearch.ids"
+
+_LONGEST_NAME = 255
 
 
 def caller_of(request: Request) -> Caller:
@@ -15,6 +19,41 @@ def caller_of(request: Request) -> Caller:
     return cast(Caller, request.scope[CALLER])
 
 
+def is_restricted(caller: Caller) -> bool:
+    """Whether a caller may use one collection only."""
+    return caller.collection != ALL_COLLECTIONS
+
+
+def collection_of(caller: Caller, wanted: str | None) -> str:
+    """Return the name of the collection that a caller means: the one that is named, or the caller's own.
+
+    Raises:
+        CollectionNotAllowed: it is not the one that the caller's key is for, whether it is there or not.
+        CollectionNotFound: none can have this name.
+    """
+    if wanted is None:
+        return caller.collection if is_restricted(caller) else DEFAULT_COLLECTION
+    name = unicodedata.normalize("NFC", wanted)
+    if is_restricted(caller) and name != caller.collection:
+        raise CollectionNotAllowed
+    if not 0 < len(name) <= _LONGEST_NAME or name == ALL_COLLECTIONS:
+        raise CollectionNotFound
+    return name
+
+
 def touched(request: Request, *ids: int | str) -> None:
-    """Note for the audit log which faces or jobs a request has changed or made."""
+    """Note for the audit log which faces or jobs a request has changed or made, or persons or collections.
+
+    See `person_labels` and `collection_label`.
+    """
     request.scope.setdefault(IDS, []).extend(ids)
+
+
+def person_labels(*ids: int) -> list[str]:
+    """Persons as the audit log names them, whose faces have numbers of their own."""
+    return [f"person:{person}" for person in ids]
+
+
+def collection_label(number: int) -> str:
+    """A collection as the audit log names it: its name may tell of somebody."""
+    return f"collection:{number}"

@@ -65,6 +65,8 @@ _STATUS: Mapping[type[FacesearchError], int] = {
     RateLimited: 429,
     Unavailable: 503,
 }
+_MOST_REASONS = 10
+_LONGEST_PLACE = 100
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 HTTP_SENTENCES = {
@@ -210,26 +212,37 @@ class LastResort:
                 await failed(500, "internal", HTTP_SENTENCES[500], scope["path"])(scope, receive, send)
 
 
+def _plain(text: str) -> str:
+    """A place in what was sent, whose names may be of any length and no Unicode."""
+    return text[:_LONGEST_PLACE].encode("utf-8", "backslashreplace").decode()
+
+
 def _methods(request: Request) -> str:
     """The methods that a path takes: the framework names those of its first route alone."""
     scope = {"type": "http", "path": request.scope["path"], "root_path": request.scope.get("root_path", "")}
     methods: set[str] = set()
-    for method in ("DELETE", "GET", "HEAD", "POST"):
+    for method in ("DELETE", "GET", "HEAD", "PATCH", "POST"):
         if any(route.matches({**scope, "method": method})[0] == Match.FULL for route in request.app.routes):
             methods.add(method)
     return ", ".join(sorted(methods))
 
 
 def _reasons(error: RequestValidationError) -> list[tuple[str, str]]:
-    """Where each problem is, and what it is."""
+    """Where each problem is, and what it is, of the first few."""
     reasons = []
-    for problem in error.errors():
-        where = ".".join(str(part) for part in problem["loc"][1:]) or "request"
+    for problem in error.errors()[:_MOST_REASONS]:
+        where = _plain(".".join(str(part) for part in problem["loc"][1:])) or "request"
         match problem:
+            case {"type": "json_invalid"}:
+                reasons.append(("request", "the body is not JSON"))
             case {"type": "missing"}:
                 reasons.append((where, f"{where} is missing"))
             case {"type": "value_error", "input": str()} if "UploadFile" in problem["msg"]:
                 reasons.append((where, f"{where} must be a file"))
+            case {"type": "model_attributes_type" | "model_type", "loc": ("body",)}:
+                reasons.append(("request", "the body must be a JSON object, sent as application/json"))
+            case {"type": "value_error"}:
+                reasons.append((where, f"{where}: {problem['msg'].removeprefix('Value error, ')}"))
             case _:
                 reasons.append((where, f"{where}: {problem['msg']}"))
     return reasons

@@ -9,6 +9,7 @@ from facesearch import __version__
 from facesearch.config import IntakeSettings, LimitSettings, ServerSettings
 from facesearch.errors import (
     Busy,
+    CollectionNotAllowed,
     FacesearchError,
     KeyMissing,
     KeyRefused,
@@ -24,6 +25,7 @@ Responses = dict[int | str, dict[str, Any]]
 _JSON = "application/json"
 _NULL = "(null)"
 _ANYWHERE = (KeyMissing, KeyRefused, LocalOnly, ScopeNotAllowed, RateLimited, Busy)
+_ANYWHERE_ELSE = (*_ANYWHERE, CollectionNotAllowed)  # than on the old routes, which name no collection
 BOX = {"top": 71, "right": 176, "bottom": 175, "left": 72}
 QUALITY = {
     "size_px": 105,
@@ -41,6 +43,8 @@ _JOB = {
     "id": _JOB_ID,
     "state": "running",
     "file_name": "holiday.zip",
+    "kind": "import",
+    "collection": "default",
     "faces": "largest",
     "duplicates": "skip",
     "counts": {"total": 120, "inserted": 57, "no_face": 2, "duplicate": 1, "failed": 0, "skipped": 0},
@@ -167,6 +171,11 @@ def shown(name: str, status: int = 200, model: type[BaseModel] | None = None) ->
     return {status: answer if model is None else {**answer, "model": model}}
 
 
+def example(answer: Mapping[str, Any], status: int = 200) -> Responses:
+    """An answer as an example, as a route's `responses`; its schema is the route's `response_model`."""
+    return {status: {"content": {_JSON: {"example": kept(answer)}}}}
+
+
 def shown_text(kind: str, example: str) -> Responses:
     """An answer that is no JSON, with its example.
 
@@ -176,13 +185,21 @@ def shown_text(kind: str, example: str) -> Responses:
     return {200: {"content": {kind: {"schema": {"type": "string"}, "example": example}}}}
 
 
+def shown_picture(*kinds: str) -> Responses:
+    """An answer that is a picture, of one of some media types, or the note that the client has it already."""
+    schema = {"type": "string", "contentMediaType": "application/octet-stream"}
+    content = {kind: {"schema": schema, "example": "(bytes)"} for kind in kinds}
+    return {200: {"content": content}, 304: {"description": "The client's copy is good: its ETag was sent."}}
+
+
 def anywhere(*, old: bool = False) -> Responses:
     """What any route may answer instead, as a router's `responses`.
 
     Args:
         old: whether the routes are the four old ones.
     """
-    examples = {error.code: _example(error, old) for error in (kind() for kind in _ANYWHERE)}
+    kinds = _ANYWHERE if old else _ANYWHERE_ELSE
+    examples = {error.code: _example(error, old) for error in (kind() for kind in kinds)}
     return {
         "default": {
             "model": OldError if old else V1Error,

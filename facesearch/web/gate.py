@@ -1,13 +1,22 @@
 """Who may do what: asked before anything else of a request is looked at."""
 
+import re
+from collections.abc import Iterator
+from urllib.parse import parse_qsl
+
 import anyio
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from facesearch.errors import CollectionNotAllowed, FacesearchError, KeyMissing, ScopeNotAllowed
+from facesearch.errors import (
+    CollectionNotAllowed,
+    FacesearchError,
+    KeyMissing,
+    ScopeNotAllowed,
+)
 from facesearch.interfaces import API
-from facesearch.records import DEFAULT_COLLECTION, LOCAL, SCOPES, Caller, Deed
-from facesearch.web.callers import CALLER, IDS
-from facesearch.web.envelope import HTTP_SENTENCES, answer_to, failed
+from facesearch.records import LOCAL, SCOPES, Caller, Deed
+from facesearch.web.callers import CALLER, IDS, collection_of, is_restricted
+from facesearch.web.envelope import HTTP_SENTENCES, V1, answer_to, failed
 from facesearch.web.key_form import FORM_PATH, key_in_form
 from facesearch.web.key_headers import key_of
 from facesearch.web.local import check_local
@@ -15,17 +24,21 @@ from facesearch.web.observed import route_of
 
 HEALTH = frozenset({"/healthz", "/readyz"})
 
-READ, WRITE = "read", "write"
+READ, WRITE, ADMIN = "read", "write", "admin"
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-# They take a photo or a form, and change nothing.
-_READING_POSTS = frozenset({"/search_faces", FORM_PATH, "/v1/detect", "/v1/compare", "/v1/search"})
+# They take a photo, a form or a vector, and change nothing.
+_READING_POSTS = re.compile(
+    rf"/search_faces|{FORM_PATH}|/v1/(?:detect|compare|search|search/vector|faces/[^/]+/search)"
+)
+_COLLECTIONS = re.compile(r"/v1/collections(?:/.*)?", re.DOTALL)
 
 
 class Gate:
     """ASGI middleware: lets those pass who may do what they ask for, before the body is read.
 
     While no key was ever made, that is programs on this computer; then whoever has a key with the scope. What
-    is not known to be harmless needs `write`, and leaves an entry in the audit log before it is answered.
+    is not known to be harmless needs `write`, or `admin` where it makes or deletes collections, and leaves an
+    entry in the audit log before it is answered. A key that is for one collection is good for no other.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -48,9 +61,10 @@ class Gate:
             return
         scope[CALLER] = caller
         needed = needed_scope(scope["method"], route_path(scope))
-        entry = _Entry(scope, caller) if needed == WRITE else None
+        entry = None if needed == READ else _Entry(scope, caller)
         try:
             check_scope(caller, needed)
+            check_collections(caller, scope)
         except FacesearchError as error:
             answer = answer_to(error, scope["path"])
             if entry is not None:
@@ -70,22 +84,38 @@ def route_path(scope: Scope) -> str:
 
 
 def needed_scope(method: str, path: str) -> str:
-    """Which scope a request needs: whatever is not known to change nothing needs `write`."""
-    if method in _SAFE or (method == "POST" and path.rstrip("/") in _READING_POSTS):
+    """Which scope a request needs: whatever is not known to change nothing needs `write`, or more."""
+    if method in _SAFE or (method == "POST" and _READING_POSTS.fullmatch(path.rstrip("/"))):
         return READ
-    return WRITE
+    return ADMIN if _COLLECTIONS.fullmatch(path) else WRITE
 
 
 def check_scope(caller: Caller, needed: str) -> None:
-    """Let a caller pass whose key has the scope, for the collection that all faces are in.
+    """Let a caller pass whose key has the scope; collections are made and deleted by keys for all of them.
 
     Raises:
         ScopeNotAllowed, CollectionNotAllowed: it may not.
     """
     if SCOPES.index(caller.scope) < SCOPES.index(needed):
         raise ScopeNotAllowed(f"This needs a key of scope {needed}; the key's scope is {caller.scope}.")
-    if caller.collection != DEFAULT_COLLECTION:
-        raise CollectionNotAllowed(f"The key belongs to the collection {caller.collection}.")
+    if needed == ADMIN and is_restricted(caller):
+        raise CollectionNotAllowed("This needs a key for all collections, `*`.")
+
+
+def check_collections(caller: Caller, scope: Scope) -> None:
+    """Let a caller pass who names no collection in the query but the key's own.
+
+    Raises:
+        CollectionNotAllowed, CollectionNotFound: see `collection_of`.
+    """
+    if route_path(scope).startswith(V1):
+        for name in _named_collections(scope):
+            collection_of(caller, name)
+
+
+def _named_collections(scope: Scope) -> Iterator[str]:
+    query = scope.get("query_string", b"").decode("latin-1")
+    return (value for name, value in parse_qsl(query, keep_blank_values=True) if name == "collection")
 
 
 async def _admitted(scope: Scope, receive: Receive) -> tuple[Caller, Receive]:

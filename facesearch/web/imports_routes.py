@@ -13,6 +13,7 @@ from facesearch import __version__
 from facesearch.config import Settings
 from facesearch.errors import (
     BrokenArchive,
+    CollectionNotFound,
     DatabaseUnavailable,
     InvalidParameter,
     KeyReused,
@@ -23,13 +24,16 @@ from facesearch.errors import (
 )
 from facesearch.records import ImportOptions, Job
 from facesearch.web import answers
-from facesearch.web.callers import touched
+from facesearch.web.callers import caller_of, collection_of, touched
 from facesearch.web.examples import anywhere, refused, shown
 from facesearch.web.once import Key, once
+from facesearch.web.options import CollectionName
 from facesearch.web.schemas import Info, JobAnswer, Limits
 from facesearch.web.upload import FIELD, uploaded
 
 _LONGEST_NAME = 255
+_COLLECTION = "collection"
+_FORM = "Counts where the query names none."
 _CHOICES: Mapping[str, tuple[str, ...]] = {
     "faces": ("largest", "all", "single"),
     "duplicates": ("skip", "store"),
@@ -58,10 +62,8 @@ ZIP_BODY: dict[str, Any] = {
 }
 IMPORT_BODY = deepcopy(ZIP_BODY)
 IMPORT_BODY["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"].update(
-    {
-        name: {"type": "string", "enum": [*choices], "description": "Counts where the query names none."}
-        for name, choices in _CHOICES.items()
-    }
+    {name: {"type": "string", "enum": [*choices], "description": _FORM} for name, choices in _CHOICES.items()}
+    | {_COLLECTION: {"type": "string", "description": _FORM}}
 )
 
 ZIP_ERRORS = (
@@ -99,7 +101,7 @@ async def started(request: Request, key: str | None, options: ImportOptions | No
     state = request.app.state
     most = state.limits.zip_bytes
     new_file = state.api.imports.new_file
-    threads, fields = state.disk_threads, () if options else tuple(_CHOICES)
+    threads, fields = state.disk_threads, () if options else (*_CHOICES, _COLLECTION)
     async with uploaded(request, new_file, most, threads, digest=key is not None, fields=fields) as upload:
         repeatable = once(request, key, upload.file_name, upload.sha256 or "", upload.fields)
         options = options or _options(request, upload.fields)
@@ -117,11 +119,15 @@ async def started(request: Request, key: str | None, options: ImportOptions | No
     status_code=202,
     summary="Store the faces of every photo in a zip",
     response_model=JobAnswer,
-    responses=shown("job", 202) | refused(*ZIP_ERRORS),
+    responses=shown("job", 202) | refused(*ZIP_ERRORS, CollectionNotFound),
     openapi_extra=IMPORT_BODY,
 )
 async def imports(
-    request: Request, faces: Faces = "largest", duplicates: Duplicates = "skip", key: Key = None
+    request: Request,
+    faces: Faces = "largest",
+    duplicates: Duplicates = "skip",
+    collection: CollectionName = None,
+    key: Key = None,
 ) -> JSONResponse:
     """Answers as soon as the zip is safe, with a job that goes on by itself."""
     job = await started(request, key)
@@ -149,7 +155,9 @@ def _options(request: Request, fields: Mapping[str, str]) -> ImportOptions:
         chosen[name] = request.query_params.get(name) or fields.get(name, choices[0])
         if chosen[name] not in choices:
             raise InvalidParameter(f"{name} is one of {', '.join(choices)}.")
-    return ImportOptions(chosen["faces"], chosen["duplicates"] == "skip")
+    wanted = request.query_params.get(_COLLECTION, fields.get(_COLLECTION))
+    collection = collection_of(caller_of(request), wanted)
+    return ImportOptions(chosen["faces"], chosen["duplicates"] == "skip", collection=collection)
 
 
 def _label(file_name: str) -> str:

@@ -6,21 +6,28 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
-from facesearch.errors import Busy, DatabaseUnavailable, InvalidParameter, JobNotFound, JobOver
+from facesearch.errors import (
+    Busy,
+    CollectionNotFound,
+    DatabaseUnavailable,
+    InvalidParameter,
+    JobNotFound,
+    JobOver,
+)
 from facesearch.web import answers
-from facesearch.web.callers import touched
+from facesearch.web.callers import caller_of, collection_of, is_restricted, touched
 from facesearch.web.cursors import cursor, number_of
 from facesearch.web.examples import ANSWERS, anywhere, refused, shown, shown_text
 from facesearch.web.job_events import END_ID, EventStream
 from facesearch.web.job_report import table
+from facesearch.web.options import Cursor, Limit
 from facesearch.web.schemas import FilesPage, JobAnswer, JobsPage
 from facesearch.web.work import JobWatch, in_thread
 
 _JOBS, _FILES = "jobs", "files"
 _ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
 
-Limit = Annotated[int, Query(ge=1, le=1000, description="How many at most.")]
-Cursor = Annotated[str | None, Query(alias="cursor", description="`next` of the page before.")]
+OfCollection = Annotated[str | None, Query(alias="collection", description="Only jobs of this collection.")]
 Status = Annotated[
     Literal["inserted", "no_face", "duplicate", "failed", "skipped"] | None,
     Query(description="Only files that ended so."),
@@ -33,26 +40,38 @@ _EVENTS = f"event: end\ndata: {answers.text(ANSWERS['job'] | {'state': 'done'})}
 router = APIRouter(prefix="/v1/jobs", responses=anywhere())
 
 
-async def _known_form(job_id: Annotated[str, Path(description="The job's id.")]) -> str:
+async def _own(request: Request, job_id: Annotated[str, Path(description="The job's id.")]) -> str:
     # No job has such an id; the database need not be asked, and may not even take it.
     if not _ID.fullmatch(job_id):
         raise JobNotFound
+    caller = caller_of(request)
+    if is_restricted(caller):
+        job = await in_thread(request, lambda api: api.imports.get(job_id))
+        if job.options.collection != caller.collection:
+            raise JobNotFound
     return job_id
 
 
-JobId = Annotated[str, Depends(_known_form)]
+JobId = Annotated[str, Depends(_own)]
 
 
 @router.get(
     "",
     summary="List jobs, the newest first",
     response_model=JobsPage,
-    responses=shown("jobs") | refused(InvalidParameter, DatabaseUnavailable),
+    responses=shown("jobs") | refused(InvalidParameter, CollectionNotFound, DatabaseUnavailable),
 )
-async def jobs(request: Request, limit: Limit = 100, at: Cursor = None) -> JSONResponse:
-    """`next` is the cursor of the following page, null at the end."""
+async def jobs(
+    request: Request, name: OfCollection = None, limit: Limit = 100, at: Cursor = None
+) -> JSONResponse:
+    """`next` is the cursor of the following page, null at the end.
+
+    Those of all collections, where the key is for all and none is named.
+    """
     before = number_of(_JOBS, at)
-    page = await in_thread(request, lambda api: api.imports.jobs(limit, before))
+    caller = caller_of(request)
+    collection = collection_of(caller, name) if name is not None or is_restricted(caller) else None
+    page = await in_thread(request, lambda api: api.imports.jobs(limit, before, collection))
     content = {"jobs": [answers.job(job) for job in page.items], "next": cursor(_JOBS, page.next)}
     return JSONResponse(content)
 

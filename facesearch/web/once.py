@@ -3,10 +3,10 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import parse_qsl
 
-from fastapi import Header, Request
+from fastapi import Depends, Header, Request
 
 from facesearch.errors import InvalidParameter
 from facesearch.records import Once
@@ -14,16 +14,21 @@ from facesearch.web.callers import caller_of
 
 HEADER = "Idempotency-Key"
 
+
+def _header(description: str) -> Any:
+    return Header(alias=HEADER, min_length=1, max_length=255, pattern="^[!-~]+$", description=description)
+
+
 Key = Annotated[
     str | None,
-    Header(
-        alias=HEADER,
-        min_length=1,
-        max_length=255,
-        pattern="^[!-~]+$",
-        description="A name for this request. Repeated under it within 24 hours, the request is not carried "
-        "out again, and gets the first answer.",
+    _header(
+        "A name for this request. Repeated under it within 24 hours, the request is not carried out again, "
+        "and gets the first answer."
     ),
+]
+UnneededKey = Annotated[
+    str | None,
+    _header("Taken, and not needed: the request may be repeated as it is, and changes nothing more."),
 ]
 
 
@@ -54,3 +59,13 @@ def once(
     own = key if caller.is_local else f"{caller.who} {key}"
     # ASCII alone: a query may hold what has no UTF-8.
     return Once(own, hashlib.sha256(json.dumps(asked).encode("ascii")).hexdigest())
+
+
+async def _once_json(request: Request, key: Key = None) -> Once | None:
+    if key is None:
+        return None
+    return once(request, key, "", hashlib.sha256(await request.body()).hexdigest())
+
+
+OnceJSON = Annotated[Once | None, Depends(_once_json)]
+"""The same for a request whose body is JSON."""

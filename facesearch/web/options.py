@@ -1,11 +1,12 @@
-"""What requests with photos may ask for, checked and as the API takes it."""
+"""What requests may ask for, checked and as the API takes it."""
 
 from typing import Annotated, Literal
 
-from fastapi import Query
+from fastapi import Depends, Query, Request
 
-from facesearch.errors import CollectionNotFound, InvalidParameter
-from facesearch.records import DEFAULT_COLLECTION, AutoTolerance, LeastSimilarity, WantedTolerance
+from facesearch.errors import InvalidParameter
+from facesearch.records import AutoTolerance, LeastSimilarity, Wanted, WantedTolerance
+from facesearch.web.callers import caller_of, collection_of
 
 Detector = Annotated[
     Literal["hog", "cnn", "centerface", "yunet"] | None,
@@ -46,11 +47,38 @@ MinSimilarity = Annotated[
         "thousand reaches, is a sensible threshold.",
     ),
 ]
-Collection = Annotated[str, Query(description="There is one collection, `default`.")]
+Limit = Annotated[int, Query(ge=1, le=1000, description="How many at most.")]
+Cursor = Annotated[str | None, Query(alias="cursor", description="`next` of the page before.")]
+CollectionName = Annotated[
+    str | None,
+    Query(
+        alias="collection",
+        description="The collection's name; by default the key's own, or `default` for a key for all.",
+    ),
+]
 
 
-def wanted_tolerance(
-    tolerance: str | None, false_alarm_rate: float | None, min_similarity: float | None
+async def _chosen(request: Request, name: CollectionName = None) -> str:
+    return collection_of(caller_of(request), name)
+
+
+Collection = Annotated[str, Depends(_chosen)]
+
+
+async def _wanted(
+    detector: Detector = None,
+    upsample: Upsample = None,
+    min_face_px: MinFace = None,
+    max_faces: MaxFaces = None,
+) -> Wanted:
+    return Wanted(False, detector, upsample, min_face_px, max_faces)
+
+
+WantedFaces = Annotated[Wanted, Depends(_wanted)]
+
+
+async def _within(
+    tolerance: Tolerance = None, false_alarm_rate: FalseAlarmRate = None, min_similarity: MinSimilarity = None
 ) -> WantedTolerance:
     """Return what three parameters, of which one says how, ask for.
 
@@ -71,7 +99,4 @@ def wanted_tolerance(
         raise InvalidParameter("tolerance must be a number or auto.") from None
 
 
-def check_collection(name: str) -> None:
-    """Raise CollectionNotFound for every collection but the one that there is."""
-    if name != DEFAULT_COLLECTION:
-        raise CollectionNotFound
+Within = Annotated[WantedTolerance, Depends(_within)]

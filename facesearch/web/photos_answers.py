@@ -1,4 +1,4 @@
-"""What found, compared and searched faces, and models, look like as JSON below /v1.
+"""What found and compared faces, and models, look like as JSON below /v1.
 
 Distances are rounded to 6 digits, similarities to 2; what is within was decided before.
 """
@@ -14,7 +14,6 @@ from facesearch.records import (
     Landmarks,
     MeasuredRate,
     ModelInfo,
-    SearchResult,
 )
 from facesearch.web.answers import box, quality
 
@@ -53,7 +52,7 @@ def compared(value: Comparison) -> dict[str, Any]:
                 "source": pair.source,
                 "target": pair.target,
                 "distance": round(pair.distance, 6),
-                "similarity": _similarity(pair.similarity),
+                "similarity": similarity(pair.similarity),
                 "within": pair.is_within,
             }
             for pair in value.pairs
@@ -61,33 +60,9 @@ def compared(value: Comparison) -> dict[str, Any]:
     }
 
 
-def searched(found: SearchResult, collection: str) -> dict[str, Any]:
-    """The faces of a photo with their matches in a collection."""
-    faces = [
-        {
-            "box": box(face.box),
-            "quality": quality(face.quality),
-            "matches": [
-                {
-                    "id": match.face_id,
-                    "person_name": match.person_name,
-                    "distance": round(match.distance, 6),
-                    "similarity": _similarity(match.similarity),
-                }
-                for match in face.matches
-            ],
-        }
-        for face in found.faces
-    ]
-    return {
-        "collection": collection,
-        "model": found.model_id,
-        "tolerance": None if found.tolerance is None else round(found.tolerance, 6),
-        "tolerance_extrapolated": found.chosen is not None and found.chosen.extrapolated,
-        "faces": faces,
-        "stale": found.stale_s is not None,
-        "seconds": round(found.stale_s or 0.0, 3),
-    }
+def similarity(value: float | None) -> float | None:
+    """A similarity as it is told."""
+    return None if value is None else round(value, 2)
 
 
 def model(value: ModelInfo) -> dict[str, Any]:
@@ -136,10 +111,6 @@ def _landmarks(points: Landmarks | None) -> dict[str, dict[str, float]] | None:
     return {
         name: {"x": round(x, 1), "y": round(y, 1)} for name, (x, y) in zip(LANDMARKS, points, strict=True)
     }
-
-
-def _similarity(value: float | None) -> float | None:
-    return None if value is None else round(value, 2)
 
 
 def _calibration(value: Calibration, rates: tuple[MeasuredRate, ...]) -> dict[str, Any]:

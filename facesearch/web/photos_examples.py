@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from facesearch.web.examples import BOX, QUALITY, kept
+from facesearch.web.examples import BOX, QUALITY
 from facesearch.web.photos_answers import WARNING
 
 _SIZE = {"width": 250, "height": 250}
@@ -20,21 +20,6 @@ COMPARED: Mapping[str, Any] = {
     "source": _PHOTO,
     "target": _PHOTO,
     "pairs": [{"source": 0, "target": 0, "distance": 0.412345, "similarity": 95.2, "within": True}],
-}
-SEARCHED: Mapping[str, Any] = {
-    "collection": "default",
-    "model": "dlib-resnet-v1-mirror",
-    "tolerance": 0.6,
-    "tolerance_extrapolated": False,
-    "faces": [
-        {
-            "box": BOX,
-            "quality": QUALITY,
-            "matches": [{"id": 7, "person_name": "Aaron Eckhart", "distance": 0.412345, "similarity": 95.2}],
-        }
-    ],
-    "stale": False,
-    "seconds": 0.0,
 }
 MODEL: Mapping[str, Any] = {
     "id": "dlib-resnet-v1-mirror",
@@ -94,8 +79,3 @@ MODEL: Mapping[str, Any] = {
     },
 }
 MODELS: Mapping[str, Any] = {"models": [MODEL]}
-
-
-def example(answer: Mapping[str, Any]) -> dict[int | str, dict[str, Any]]:
-    """An answer as an example, as a route's `responses`."""
-    return {200: {"content": {"application/json": {"example": kept(answer)}}}}

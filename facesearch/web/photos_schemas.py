@@ -92,35 +92,6 @@ class CompareAnswer(BaseModel):
     pairs: list[Pair]
 
 
-class V1Match(BaseModel):
-    """A known face; the name is null while the database is away, the similarity without a calibration."""
-
-    id: int
-    person_name: str | None
-    distance: float
-    similarity: float | None
-
-
-class V1Probe(BaseModel):
-    """A face of the photo with its matches, nearest first."""
-
-    box: BoxAnswer
-    quality: QualityAnswer | None
-    matches: list[V1Match]
-
-
-class V1Search(BaseModel):
-    """Known faces; `stale` says that the database was away, and `seconds` for how long changes may miss."""
-
-    collection: str
-    model: str
-    tolerance: float | None
-    tolerance_extrapolated: bool
-    faces: list[V1Probe]
-    stale: bool
-    seconds: float
-
-
 class LicenceAnswer(BaseModel):
     """Of the weights; `commercial_use` is null where no document says."""
 
@@ -185,7 +156,10 @@ class AlarmsAnswer(BaseModel):
 
 
 class FalseAlarms(BaseModel):
-    """Within the default tolerance: `now` in the gallery as it is, `by_size` in others."""
+    """Within the default tolerance: `now` in the default collection as it is, `by_size` in others.
+
+    `now` is null for a model that is not the default collection's, and for keys of other collections.
+    """
 
     warning: str
     now: AlarmsAnswer | None
@@ -193,7 +167,7 @@ class FalseAlarms(BaseModel):
 
 
 class ModelAnswer(BaseModel):
-    """A model; `in_use` by the gallery, null while the database is away; `configured` for an empty one."""
+    """A model; `in_use` by a collection, null while the database is away; `configured` for an empty one."""
 
     id: str
     name: str | None

@@ -24,12 +24,12 @@ from facesearch.errors import (
 from facesearch.interfaces import API
 from facesearch.records import AutoTolerance, ImportOptions, Wanted
 from facesearch.web import answers
-from facesearch.web.callers import touched
+from facesearch.web.callers import caller_of, collection_of, touched
 from facesearch.web.envelope import ok
 from facesearch.web.examples import anywhere, refused, shown
 from facesearch.web.imports_routes import ZIP_BODY, ZIP_ERRORS, started
 from facesearch.web.once import Key, once
-from facesearch.web.options import Detector, MaxFaces, MinFace, Upsample
+from facesearch.web.options import Detector, MinFace, Upsample, WantedFaces
 from facesearch.web.schemas import AddAnswer, BulkAnswer, InfoAnswer, SearchAnswer
 from facesearch.web.work import JobWatch, in_thread
 
@@ -56,6 +56,7 @@ router = APIRouter(responses=anywhere(old=True))
 async def search_faces(
     request: Request,
     file: Photo,
+    wanted: WantedFaces,
     k: Annotated[str, Query(description="Matches per face at most, 1 to 1000.")] = "1",
     tolerance: Annotated[
         str | None,
@@ -71,17 +72,13 @@ async def search_faces(
             "0.0001 to 0.5; by default 0.01."
         ),
     ] = None,
-    detector: Detector = None,
-    upsample: Upsample = None,
-    min_face_px: MinFace = None,
-    max_faces: MaxFaces = None,
 ) -> JSONResponse:
     """Faces from left to right, matches nearest first; a photo without a face has no matches."""
     most, largest_distance = _whole_number("k", k), _tolerance(tolerance, false_alarm_rate)
-    wanted = Wanted(False, detector, upsample, min_face_px, max_faces)
 
     def work(api: API) -> Any:
-        return api.search_faces(file.file.read(), file.filename or "", most, largest_distance, wanted)
+        photo, name = file.file.read(), file.filename or ""
+        return api.search_faces(photo, name, most, largest_distance, wanted, _own_collection(request))
 
     return ok(*answers.searched(await in_thread(request, work)))
 
@@ -107,7 +104,7 @@ async def add_face(
     def work(api: API) -> Any:
         photo, name = file.file.read(), file.filename or ""
         repeatable = once(request, key, name, hashlib.sha256(photo).hexdigest())
-        return api.add_face(photo, name, wanted, repeatable)
+        return api.add_face(photo, name, wanted, repeatable, _own_collection(request))
 
     added = await in_thread(request, work)
     touched(request, added.id)
@@ -131,7 +128,8 @@ async def add_faces_in_bulk(request: Request, key: Key = None) -> Response:
     state.bulks.refuse_if_full()
     with state.bulks:
         skip = state.settings.intake.old_routes_skip_duplicates
-        job = await started(request, key, ImportOptions("largest", skip, waited_for=True))
+        own = _own_collection(request)
+        job = await started(request, key, ImportOptions("largest", skip, waited_for=True, collection=own))
         watch = JobWatch(request, job.id, state.bulk_threads)
         if await watch.end() is None:
             return Response()  # nobody reads it
@@ -162,7 +160,13 @@ async def get_face_info(
     if not text:
         raise InvalidParameter("image_id is missing.")
     number = _whole_number("image_id", text)
-    return ok(answers.info(await in_thread(request, lambda api: api.get_face_info(number))))
+    own = _own_collection(request)
+    return ok(answers.info(await in_thread(request, lambda api: api.get_face_info(number, own))))
+
+
+def _own_collection(request: Request) -> str:
+    # These routes name none.
+    return collection_of(caller_of(request), None)
 
 
 def _whole_number(name: str, text: str) -> int:

@@ -91,11 +91,13 @@ class JobError(BaseModel):
 
 
 class JobAnswer(BaseModel):
-    """An import as it stands."""
+    """An import as it stands, or the encoding of faces with another model."""
 
     id: str
     state: Literal["queued", "running", "done", "failed", "cancelled"]
     file_name: str
+    kind: Literal["import", "reencoding"]
+    collection: str
     faces: Literal["largest", "all", "single"]
     duplicates: Literal["skip", "store"]
     counts: JobCounts
@@ -216,7 +218,7 @@ class FaceInfo(BaseModel):
     dimension: int
     added_at: datetime
     external_id: str | None
-    metadata: dict[str, str]
+    metadata: dict[str, str | int | float | bool]
 
 
 class InfoAnswer(BaseModel):

@@ -1,14 +1,30 @@
 """A database that is nothing but a history, written as a test wants it."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
 from facesearch.errors import DatabaseUnavailable
 from facesearch.interfaces import ImageDatabase
-from facesearch.records import FaceChange, FaceChanges, FaceFilter, Match, NewFace, StoredFace
+from facesearch.records import (
+    DEFAULT_NUMBER,
+    Crop,
+    Embedding,
+    FaceChange,
+    FaceChanges,
+    FaceEdit,
+    FaceFilter,
+    FaceQuery,
+    Match,
+    NewFace,
+    Page,
+    PersonMatch,
+    StoredFace,
+)
 
 MODEL = "test-model"
 
@@ -50,7 +66,7 @@ class FaceHistory(ImageDatabase):
             self.newest += 1
             self.changes.append((model_id, FaceChange(self.newest, face_id, None)))
 
-    def faces(self, model_id: str = MODEL, upto: int | None = None) -> list[FaceChange]:
+    def stored(self, model_id: str = MODEL, upto: int | None = None) -> list[FaceChange]:
         """The faces of the gallery, as they were when change `upto` was the newest."""
         end = self.newest if upto is None else upto
         told = [change for model, change in self.changes if model == model_id and change.number <= end]
@@ -73,11 +89,14 @@ class FaceHistory(ImageDatabase):
         only: FaceFilter | None = None,
     ) -> list[list[Match]]:
         """The oracle: a plain scan in float64, unrounded against the tolerance, ties by lower id."""
-        faces = self.faces(model_id, upto)
+        faces = self.stored(model_id, upto)
         if only is not None and only.face_ids is not None:
-            faces = [face for face in faces if face.face_id in only.face_ids]
+            named = set(only.face_ids.tolist())
+            faces = [face for face in faces if face.face_id in named]
         if only is not None and only.persons is not None:
             faces = [face for face in faces if face.person in only.persons]
+        if only is not None:
+            faces = [face for face in faces if face.face_id not in only.without]
         ids = np.array([face.face_id for face in faces], np.int64)
         rows = np.array([face.embedding for face in faces], np.float64).reshape(len(faces), probes.shape[1])
         answers: list[list[Match]] = []
@@ -89,6 +108,33 @@ class FaceHistory(ImageDatabase):
                 distances = np.sqrt(((rows - probe) ** 2).sum(axis=1))
             order = [at for at in np.lexsort((ids, distances)) if distances[at] <= tolerance][:k]
             answers.append([Match(int(ids[at]), float(distances[at])) for at in order])
+        return answers
+
+    def nearest_people(
+        self,
+        probes: NDArray[np.float32],
+        k: int,
+        tolerance: float,
+        *,
+        only: FaceFilter | None = None,
+        pooled: bool = False,
+    ) -> list[list[PersonMatch]]:
+        """The oracle of people: all faces that are found, joined by person."""
+        persons = {face.face_id: face.person for face in self.stored()}
+        found = self.nearest(probes, len(persons), tolerance, only=only)
+        answers = []
+        for group in [list(chain.from_iterable(found))] if pooled else found:
+            nearest: dict[int, Match] = {}
+            for match in sorted(group, key=lambda match: (match.distance, match.face_id)):
+                if persons[match.face_id]:
+                    nearest.setdefault(persons[match.face_id], match)
+            within = Counter(persons[face_id] for face_id in {match.face_id for match in group})
+            answers.append(
+                [
+                    PersonMatch(person, match.face_id, match.distance, within[person])
+                    for person, match in nearest.items()
+                ][:k]
+            )
         return answers
 
     def prepare(self) -> None:
@@ -108,10 +154,38 @@ class FaceHistory(ImageDatabase):
     def delete_faces(self, ids: Sequence[int]) -> list[int]:
         raise NotImplementedError
 
+    @property
+    def collection(self) -> int:
+        return DEFAULT_NUMBER
+
+    def faces(self, query: FaceQuery, limit: int, after: int | None = None) -> Page[StoredFace]:
+        raise NotImplementedError
+
+    def face_ids(self, query: FaceQuery, changed_after: int = 0) -> NDArray[np.int64]:
+        raise NotImplementedError
+
+    def changed_faces(self, after: int) -> NDArray[np.int64]:
+        raise NotImplementedError
+
+    def embeddings(self, ids: Sequence[int]) -> dict[int, Embedding]:
+        raise NotImplementedError
+
+    def crop(self, face_id: int) -> Crop | None:
+        raise NotImplementedError
+
+    def edit_face(self, face_id: int, edit: FaceEdit) -> StoredFace:
+        raise NotImplementedError
+
+    def wipe(self) -> None:
+        raise NotImplementedError
+
     def transaction(self) -> AbstractContextManager[None]:
         raise NotImplementedError
 
     def alone(self) -> AbstractContextManager[None]:
+        raise NotImplementedError
+
+    def photos_of_faces(self, ids: Sequence[int]) -> dict[bytes, int | None]:
         raise NotImplementedError
 
     def faces_of_photos(self, sha256s: Sequence[bytes]) -> dict[bytes, int]:

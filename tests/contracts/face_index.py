@@ -1,7 +1,7 @@
 """What every exact FaceIndex does, beside a plain scan in float64."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from facesearch.errors import DatabaseUnavailable, Invalid, ModelMismatch
 from facesearch.interfaces import FaceIndex
-from facesearch.records import FaceFilter, Match
+from facesearch.records import FaceFilter, Match, PersonMatch
 from tests.contracts.face_history import MODEL, FaceHistory
 
 DIMENSION = 16
@@ -22,6 +22,10 @@ Make = Callable[[int], FaceIndex]
 def draw(rows: int, seed: int, dimension: int = DIMENSION, spread: float = 0.1) -> NDArray[np.float32]:
     random = np.random.default_rng(seed)
     return (0.3 + spread * random.standard_normal((rows, dimension))).astype(np.float32)
+
+
+def ids_of(ids: Iterable[int]) -> NDArray[np.int64]:
+    return np.array(sorted(ids), np.int64)
 
 
 class FaceIndexContract(ABC):
@@ -56,6 +60,14 @@ class FaceIndexContract(ABC):
         assert index.extent() == (level, 3)
         index.catch_up(history)
         assert index.extent() == (history.newest_change(), 5)
+
+    def test_there_is_a_copy_once_it_was_brought_level(self, index: FaceIndex, history: FaceHistory) -> None:
+        assert not index.has_copy()
+        index.catch_up(history)
+        assert index.has_copy()
+        history.add(draw(3, 1))
+        index.catch_up(history)
+        assert index.has_copy()
 
     def test_no_probes_get_no_answers(self, index: FaceIndex, history: FaceHistory) -> None:
         history.add(draw(3, 1))
@@ -212,27 +224,96 @@ class FaceIndexContract(ABC):
         index.catch_up(history)
         kept = frozenset(int(i) for i in 1 + np.flatnonzero(chance.random(len(rows)) < share))
         some = frozenset(range(40)) if share == 1 else frozenset({3, 17})
+        named, without = ids_of(kept), frozenset([1, 2001, *sorted(kept)[:1900:7], -3])
         filters = [
             FaceFilter(),
-            FaceFilter(face_ids=kept),
+            FaceFilter(face_ids=named),
             FaceFilter(persons=some),
-            FaceFilter(face_ids=kept, persons=some),
-            FaceFilter(face_ids=kept | {-5, 10**12}, persons=some | {-1, 10**15}),
+            FaceFilter(face_ids=named, persons=some),
+            FaceFilter(face_ids=ids_of(kept | {-5, 10**12}), persons=some | {-1, 10**15}),
+            FaceFilter(without=frozenset([1])),
+            FaceFilter(without=without),
+            FaceFilter(face_ids=named, persons=some, without=without),
+            FaceFilter(face_ids=named, without=frozenset([5])),
         ]
-        for only in filters:
+        for only in filters + filters:
             for k, tolerance in ((1, 0.5), (7, 2.0), (1000, 2.0)):
                 expected = history.nearest(probes, k, tolerance, only=only)
                 assert index.search(probes, k, tolerance, only) == expected
+            found = index.search_people(probes, 7, 0.6, only)
+            assert found == history.nearest_people(probes, 7, 0.6, only=only)
+
+    def test_a_filter_that_is_used_again_sees_what_came_and_went_meanwhile(
+        self, index: FaceIndex, history: FaceHistory
+    ) -> None:
+        only = FaceFilter(face_ids=ids_of(range(1, 5000, 2)), persons=frozenset({1, 2}))
+        probe = draw(1, 70)
+        for step in range(4):
+            history.add(draw(300, 71 + step), persons=[1 + at % 3 for at in range(300)])
+            history.remove([step * 50 + 1, step * 50 + 2])
+            index.catch_up(history)
+            assert index.search(probe, 100, 2.0, only) == history.nearest(probe, 100, 2.0, only=only)
+
+    @pytest.mark.parametrize("order", ["as drawn", "nearest first", "farthest first"])
+    @pytest.mark.parametrize("people", [1, 3, 90, 4000])
+    def test_people_are_found_once_each_and_their_faces_counted(
+        self, index: FaceIndex, history: FaceHistory, people: int, order: str
+    ) -> None:
+        rows, probes, chance = draw(4000, 80), draw(3, 81), np.random.default_rng(82)
+        rows[2000:2100] = rows[0]
+        if order != "as drawn":
+            nearest = np.argsort(((rows - probes[0]) ** 2).sum(axis=1))
+            rows = rows[nearest if order == "nearest first" else nearest[::-1]]
+        # some have many faces, some few, and every fifth face is nobody's
+        persons = [int(p) for p in people * chance.random(len(rows)) ** 3 + 1]
+        persons[::5] = [0] * len(persons[::5])
+        history.add(rows, persons=persons)
+        index.catch_up(history)
+        for k in (1, 5, 1000):
+            for tolerance in (0.0, 0.45, 2.0):
+                found = index.search_people(probes, k, tolerance)
+                assert found == history.nearest_people(probes, k, tolerance)
+                together = index.search_people(probes, k, tolerance, pooled=True)
+                assert together == history.nearest_people(probes, k, tolerance, pooled=True)
+
+    def test_people_follow_what_happens_to_their_faces(self, index: FaceIndex, history: FaceHistory) -> None:
+        probe, vectors = draw(1, 83), draw(600, 84)
+        history.add(vectors[:500], persons=[1 + at % 20 for at in range(500)])
+        index.catch_up(history)
+        assert index.search_people(probe, 30, 2.0) == history.nearest_people(probe, 30, 2.0)
+        history.add(vectors[:50], ids=range(1, 51), persons=[77] * 50)
+        history.add(vectors[500:], persons=[1 + at % 25 for at in range(100)])
+        history.remove([300, 301, 302])
+        index.catch_up(history)
+        assert index.search_people(probe, 30, 2.0) == history.nearest_people(probe, 30, 2.0)
+
+    def test_nobody_is_found_where_there_is_nobody(self, index: FaceIndex, history: FaceHistory) -> None:
+        assert index.search_people(draw(2, 85), 5, 2.0) == [[], []]
+        assert index.search_people(draw(2, 85), 5, 2.0, pooled=True) == [[]]
+        history.add(draw(20, 86))
+        index.catch_up(history)
+        assert index.search_people(draw(2, 85), 5, 2.0) == [[], []]
+        assert index.search_people(draw(0, 85), 5, 2.0) == []
+        assert index.search_people(draw(0, 85), 5, 2.0, pooled=True) == [[]]
+
+    def test_people_of_equal_distance_are_ordered_by_the_lower_face(
+        self, index: FaceIndex, history: FaceHistory
+    ) -> None:
+        rows = np.repeat(draw(1, 87), 12, axis=0)
+        history.add(rows, ids=range(12, 0, -1), persons=[1, 2, 3, 4] * 3)
+        index.catch_up(history)
+        expected = [PersonMatch(4, 1, 0.0, 3), PersonMatch(3, 2, 0.0, 3), PersonMatch(2, 3, 0.0, 3)]
+        assert index.search_people(rows[:1], 3, 0.0) == [expected]
 
     def test_removed_faces_are_found_no_more(self, index: FaceIndex, history: FaceHistory) -> None:
         history.add(draw(3000, 43))
         index.catch_up(history)
         chance, probes = np.random.default_rng(44), draw(2, 45)
         for size in (1, 3, 200, 1, 1500):
-            left = [face.face_id for face in history.faces()]
+            left = [face.face_id for face in history.stored()]
             history.remove([int(i) for i in chance.choice(left, size, replace=False)])
             index.catch_up(history)
-            assert index.count() == len(history.faces())
+            assert index.count() == len(history.stored())
             assert index.search(probes, 1000, 2.0) == history.nearest(probes, 1000, 2.0)
             history.add(draw(2, 46 + size))
             index.catch_up(history)
@@ -331,12 +412,44 @@ class FaceIndexContract(ABC):
     def test_parameters_out_of_range_are_refused(self, index: FaceIndex, k: int, tolerance: float) -> None:
         with pytest.raises(Invalid):
             index.search(draw(1, 33), k, tolerance)
+        with pytest.raises(Invalid):
+            index.search_people(draw(1, 33), k, tolerance)
 
     def test_probes_of_another_dimension_are_refused(self, index: FaceIndex, history: FaceHistory) -> None:
         history.add(draw(3, 34))
         index.catch_up(history)
         with pytest.raises(ModelMismatch):
             index.search(draw(1, 35, dimension=DIMENSION + 1), 1, 0.6)
+        with pytest.raises(ModelMismatch):
+            index.search_people(draw(1, 35, dimension=DIMENSION + 1), 1, 0.6)
+
+    def test_a_collection_has_faces_of_its_own(self, index: FaceIndex, history: FaceHistory) -> None:
+        history.add(draw(30, 88))
+        index.catch_up(history)
+        others = FaceHistory()
+        others.add(draw(20, 89))
+        with closing(index.of(2, MODEL, DIMENSION)) as second:
+            assert second.count() == 0
+            second.catch_up(others)
+            index.catch_up(history)
+            assert second.search(draw(1, 90), 100, 2.0) == others.nearest(draw(1, 90), 100, 2.0)
+            assert index.search(draw(1, 90), 100, 2.0) == history.nearest(draw(1, 90), 100, 2.0)
+            with closing(index.of(2, "another", DIMENSION)) as third:
+                assert third.count() == 0
+
+    def test_copies_of_what_is_gone_are_deleted_and_made_again_where_it_comes_back(
+        self, index: FaceIndex, history: FaceHistory
+    ) -> None:
+        history.add(draw(30, 91))
+        index.catch_up(history)
+        with closing(index.of(2, MODEL, DIMENSION)) as second:
+            second.catch_up(history)
+            index.keep_only({2: MODEL, 3: None})
+            probe = draw(1, 92)
+            for one in (index, second):
+                assert one.search(probe, 9, 2.0) == history.nearest(probe, 9, 2.0)
+                one.catch_up(history)
+                assert one.search(probe, 9, 2.0) == history.nearest(probe, 9, 2.0)
 
     def test_a_working_index_answers_a_ping(self, index: FaceIndex, history: FaceHistory) -> None:
         index.ping()

@@ -138,6 +138,16 @@ class FaceTransactionsContract:
             database.add_faces([new_face()], MODEL)
         assert database.newest_change() == 1
 
+    def test_what_was_removed_is_wiped_once_its_transaction_has_ended(self, database: ImageDatabase) -> None:
+        database.wipe()
+        kept, gone = database.add_faces([new_face()] * 2, MODEL)
+        database.delete_faces([gone])
+        database.wipe()
+        assert list(database.get_faces([kept, gone])) == [kept]
+        for begin in (database.transaction(), database.alone()):
+            with pytest.raises(InvalidParameter), begin:
+                database.wipe()
+
     def test_who_is_alone_sees_all_that_came_before_and_nothing_comes_beside(
         self, database: ImageDatabase
     ) -> None:

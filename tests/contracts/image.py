@@ -1,12 +1,15 @@
 """What every Image does."""
 
+import io
 from abc import ABC, abstractmethod
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image as Pillow
 
 from facesearch.interfaces import Image
+from facesearch.records import Box, Crop, CropStyle
 
 SHAPES = [(48, 64), (64, 48), (1, 300), (300, 1), (1, 1), (7, 101)]
 
@@ -15,6 +18,14 @@ def gradient(height: int, width: int) -> NDArray[np.uint8]:
     """A smooth picture without a repeated row or column, uint8 of shape (height, width, 3)."""
     rows, columns = np.mgrid[0:height, 0:width]
     return np.stack([rows % 256, columns % 256, (rows + columns) % 256], axis=2).astype(np.uint8)
+
+
+GREY, WHITE = 90, 250
+
+
+def seen(crop: Crop) -> NDArray[np.uint8]:
+    """A crop's pixels, as anybody decodes them."""
+    return np.asarray(Pillow.open(io.BytesIO(crop.data)).convert("RGB"))
 
 
 class ImageContract(ABC):
@@ -62,3 +73,54 @@ class ImageContract(ABC):
         rows, columns = np.nonzero(pixels[:, :, 0] > 127)
         edges = [rows.min(), rows.max() + 1, columns.min(), columns.max() + 1]
         assert np.allclose(np.array(edges) * scale, [120, 180, 200, 260], atol=scale)
+
+    @pytest.mark.parametrize(
+        ("style", "media_type", "begins"),
+        [
+            (CropStyle(), "image/jpeg", b"\xff\xd8\xff"),
+            (CropStyle(64, "webp", 50), "image/webp", b"RIFF"),
+        ],
+    )
+    def test_a_crop_is_a_square_picture_file_of_the_wanted_kind(
+        self, style: CropStyle, media_type: str, begins: bytes
+    ) -> None:
+        crop = self.image(gradient(48, 64)).crop(Box(10, 30, 29, 11), 0.0, style)
+        assert crop.media_type == media_type
+        assert crop.data.startswith(begins)
+        assert seen(crop).shape == (style.side_px, style.side_px, 3)
+
+    @pytest.mark.parametrize(("face", "roll_deg"), [(20, 0.0), (20, 30.0), (240, 0.0), (240, -75.0)])
+    def test_a_face_is_in_the_middle_of_its_crop_with_its_surroundings_upright(
+        self, face: int, roll_deg: float
+    ) -> None:
+        """The face is a white disc whose right half, by the way it is turned, is dark."""
+        rows, columns = np.indices((5 * face, 4 * face)) + 0.5
+        down, right = rows - 2 * face, columns - 2 * face
+        turn = np.radians(roll_deg)
+        photo = np.full((5 * face, 4 * face, 3), GREY, np.uint8)
+        photo[np.hypot(down, right) < face / 2] = WHITE
+        photo[(np.hypot(down, right) < face / 2) & (right * np.cos(turn) + down * np.sin(turn) > 0)] = 0
+        first, last = round(1.5 * face), round(2.5 * face) - 1
+        crop = seen(self.image(photo).crop(Box(first, last, last, first), roll_deg, CropStyle(100)))
+        light, dark = crop[50, 25:49, 0], crop[50, 52:74, 0]
+        assert light[3:].min() > 200
+        assert dark[:-3].max() < 50
+        for row in (5, 50, 95):
+            assert np.allclose(crop[row, [5, 20, 80, 95]], GREY, atol=20)
+        assert np.allclose(crop[[5, 20, 80, 95], 50], GREY, atol=20)
+
+    def test_what_a_crop_shows_beyond_the_photo_is_black(self) -> None:
+        white = self.image(np.full((60, 60, 3), WHITE, np.uint8))
+        at_corner = Box(-10, 9, 9, -10)
+        straight, turned = (seen(white.crop(at_corner, roll, CropStyle(80))) for roll in (0.0, 45.0))
+        assert straight[45:, 45:].min() > 200
+        assert max(straight[:35].max(), straight[:, :35].max()) < 50
+        assert turned[35:45, 55:].min() > 200
+        assert max(turned[:, :35].max(), turned[:20, :50].max()) < 50
+        assert seen(white.crop(Box(200, 240, 240, 200), 45.0, CropStyle(80))).max() < 10
+
+    @pytest.mark.parametrize(("height", "width"), SHAPES)
+    def test_the_smallest_face_and_the_smallest_photo_have_a_crop(self, height: int, width: int) -> None:
+        image = self.image(gradient(height, width))
+        for box in (Box(0, 0, 0, 0), Box(0, width - 1, height - 1, 0), Box(-400, 900, 700, -300)):
+            assert seen(image.crop(box, 10.0, CropStyle(64))).shape == (64, 64, 3)

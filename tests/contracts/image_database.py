@@ -12,6 +12,7 @@ import pytest
 from facesearch.errors import Invalid, InvalidParameter, ModelMismatch
 from facesearch.interfaces import ImageDatabase
 from facesearch.records import NO_BOX, Face, Location, NewFace, PhotoInfo, Quality
+from tests.contracts.face_selection import FaceSelectionContract
 from tests.contracts.face_transactions import FaceTransactionsContract
 from tests.contracts.new_faces import MODEL, all_changes, new_face
 
@@ -28,7 +29,7 @@ QUALITY = Quality(
 )
 
 
-class ImageDatabaseContract(FaceTransactionsContract):
+class ImageDatabaseContract(FaceSelectionContract, FaceTransactionsContract):
     @pytest.fixture
     def database(self) -> Iterator[ImageDatabase]:
         raise NotImplementedError
@@ -320,7 +321,8 @@ class ImageDatabaseContract(FaceTransactionsContract):
         database.add_faces([new_face(person_name=name) for name in names[:3]], MODEL)
         database.add_faces([new_face(person_name=name) for name in names[3:]], MODEL)
         numbers = [change.person for change in all_changes(database)]
-        assert sorted(set(numbers)) == [1, 2, 3, 4, 5, 6]
+        assert sorted(set(numbers)) == [0, 1, 2, 3, 4, 5]
+        assert numbers[names.index("")] == 0
         assert len(set(zip(names, numbers, strict=True))) == 6
 
     def test_a_person_keeps_the_number_as_long_as_one_face_is_left(self, database: ImageDatabase) -> None:

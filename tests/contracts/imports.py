@@ -13,6 +13,7 @@ import pytest
 from facesearch.config import IntakeSettings
 from facesearch.errors import (
     BrokenArchive,
+    CollectionNotFound,
     InvalidParameter,
     JobNotFound,
     JobOver,
@@ -199,6 +200,9 @@ class ImportsContract(ABC):
         first = imports.jobs(2)
         assert [job.file_name for job in first.items] == ["2.zip", "1.zip"]
         assert [job.file_name for job in imports.jobs(2, first.next).items] == ["0.zip"]
+        assert imports.jobs(3, collection="default").items == imports.jobs(3).items
+        with pytest.raises(CollectionNotFound):
+            imports.jobs(3, collection="nowhere")
         page = imports.files(jobs[0].id, 3)
         assert [file.path for file in page.items] == ["0.txt", "1.txt", "2.txt"]
         rest = imports.files(jobs[0].id, 3, page.next)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from facesearch.databases import SQLImageDatabase
 from facesearch.interfaces import ImageDatabase, JobStore
 from facesearch.records import DONE, FileReport, ImportOptions, Job, NewJob
 
@@ -27,6 +28,16 @@ class Clock:
 
     def go_on(self, **time: float) -> None:
         self.now += timedelta(**time)
+
+
+def add_collection(database: ImageDatabase, name: str) -> int:
+    """Make a collection; return its number."""
+    assert isinstance(database, SQLImageDatabase)
+    with database.transaction():
+        row = {"name": name.encode(), "newest_change": 0, "created_at": BEGUN.replace(tzinfo=None)}
+        database.insert("FACESEARCH_COLLECTION", [row])
+        [made] = database.select("FACESEARCH_COLLECTION", ["number"], {"name": name.encode()})
+        return int(made["number"])
 
 
 def new_job(**fields: Any) -> NewJob:

@@ -19,6 +19,7 @@ from facesearch.records import (
     Job,
 )
 from tests.contracts.first_answers import FirstAnswersContract
+from tests.contracts.job_erasure import JobErasureContract
 from tests.contracts.job_parts import (
     BEGUN,
     LEASE_S,
@@ -36,7 +37,7 @@ from tests.contracts.job_races import JobRacesContract
 from tests.contracts.job_reports import JobReportsContract
 
 
-class JobStoreContract(JobRacesContract, JobReportsContract, FirstAnswersContract):
+class JobStoreContract(JobRacesContract, JobReportsContract, JobErasureContract, FirstAnswersContract):
     def test_a_new_job_comes_back_whole(self, jobs: JobStore) -> None:
         new = new_job(options=ImportOptions("all", skip_duplicates=False, waited_for=True), total=77)
         added = jobs.add(new)
@@ -64,8 +65,8 @@ class JobStoreContract(JobRacesContract, JobReportsContract, FirstAnswersContrac
             jobs.add(new_job(id=job.id, place="elsewhere"))
         assert jobs.get(job.id) == job
 
-    def test_an_odd_id_or_place_is_refused(self, jobs: JobStore) -> None:
-        for fields in [*({"id": odd} for odd in ODD_IDS), {"place": "x" * 65}]:
+    def test_an_odd_id_place_or_kind_is_refused(self, jobs: JobStore) -> None:
+        for fields in [*({"id": odd} for odd in ODD_IDS), {"place": "x" * 65}, {"kind": "other"}]:
             with pytest.raises(InvalidParameter):
                 jobs.add(new_job(**fields))
         assert jobs.jobs(10).items == ()

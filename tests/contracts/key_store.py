@@ -1,16 +1,19 @@
 """What every KeyStore does. A subclass brings the fixtures `database` and `keys`, the latter on `clock`."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
 
-from facesearch.errors import Conflict, InvalidParameter, KeyNotFound
+from facesearch.errors import CollectionNotFound, Conflict, InvalidParameter, KeyNotFound
 from facesearch.interfaces import ImageDatabase, KeyStore
-from facesearch.records import SCOPES, Key, NewKey
-from tests.contracts.job_parts import BEGUN, Clock
+from facesearch.records import ALL_COLLECTIONS, SCOPES, Key, NewKey
+from tests.contracts.job_parts import BEGUN, Clock, add_collection
 
+MakeCollection = Callable[[str], int]
 LATER = BEGUN + timedelta(days=90)
 
 
@@ -19,6 +22,10 @@ def new_key(prefix: str = "abcd1234", **fields: Any) -> NewKey:
 
 
 class KeyStoreContract:
+    @pytest.fixture
+    def make_collection(self, database: ImageDatabase) -> MakeCollection:
+        return partial(add_collection, database)
+
     @pytest.fixture
     def clock(self) -> Clock:
         return Clock()
@@ -61,8 +68,13 @@ class KeyStoreContract:
             {"digest": bytes(31)},
             {"scope": "owner"},
             {"collection": ""},
-            {"collection": "x" * 65},
+            {"collection": "x" * 256},
             {"collection": "a/b"},
+            {"collection": ".."},
+            {"collection": " a"},
+            {"collection": "e\u0301"},
+            {"collection": "a\x00"},
+            {"collection": "\ud83d"},
             {"name": "x" * 256},
             {"name": "\ud83d"},
         ],
@@ -74,9 +86,45 @@ class KeyStoreContract:
         assert keys.keys() == ()
         assert keys.version() == before
 
-    def test_the_longest_names_fit(self, keys: KeyStore) -> None:
-        added = keys.add(new_key("x" * 16, name="\N{GRINNING FACE}" * 255, collection="y" * 64))
+    def test_the_longest_names_fit(self, keys: KeyStore, make_collection: MakeCollection) -> None:
+        longest = "\N{GRINNING FACE}" * 255
+        make_collection(longest)
+        added = keys.add(new_key("x" * 16, name=longest, collection=longest))
+        assert (added.name, added.collection) == (longest, longest)
         assert keys.keys() == (added,)
+
+    def test_a_key_is_for_a_collection_that_there_is_or_for_all(
+        self, keys: KeyStore, make_collection: MakeCollection
+    ) -> None:
+        before = keys.version()
+        with pytest.raises(CollectionNotFound, match="'Fotos 2026'"):
+            keys.add(new_key("a", collection="Fotos 2026"))
+        assert (keys.keys(), keys.version()) == ((), before)
+        make_collection("Fotos 2026")
+        for wrong in ("fotos 2026", "Fotos 2026x", "%"):
+            with pytest.raises(CollectionNotFound):
+                keys.add(new_key("a", collection=wrong))
+        assert keys.add(new_key("a", collection="Fotos 2026")).collection == "Fotos 2026"
+        assert keys.add(new_key("b", collection=ALL_COLLECTIONS)).collection == ALL_COLLECTIONS
+
+    def test_all_keys_of_a_collection_are_revoked_at_once(
+        self, keys: KeyStore, make_collection: MakeCollection, clock: Clock
+    ) -> None:
+        for name in ("other", "Other"):
+            make_collection(name)
+        for prefix, collection in zip("abcde", ("other", "default", "other", "*", "Other"), strict=True):
+            keys.add(new_key(prefix, collection=collection))
+        keys.revoke("c")
+        keys.add(new_key("f", collection="other"))
+        before = list(keys.keys())
+        seen = keys.version()
+        clock.go_on(hours=1)
+        assert keys.revoke_all("other") == ["a", "f"]
+        changed = sorted(set(keys.keys()) - set(before), key=lambda key: key.prefix)
+        assert [(key.prefix, key.revoked_at) for key in changed] == [("a", clock.now), ("f", clock.now)]
+        assert keys.version() != seen
+        for unknown in ("other", "other ", "unknown", "", "*", "%", "\ud83d"):
+            assert keys.revoke_all(unknown) == []
 
     def test_the_version_changes_with_each_change_and_with_no_use(self, keys: KeyStore) -> None:
         seen = [keys.version()]

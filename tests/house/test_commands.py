@@ -48,7 +48,7 @@ def test_help_fits_a_terminal(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    [n for n in NAMES if n.split(" ")[0] in ("bench", "compare", "doctor", "jobs", "migrate", "search")],
+    [n for n in NAMES if n.split(" ")[0] not in ("models", "serve")],
 )
 def test_a_command_speaks_json(name: str) -> None:
     assert "--json" in help_of(name, dict(commands())[name])

@@ -20,7 +20,12 @@ PORTS = [
     if ABC in port.__bases__ and port.__module__ == interfaces.__name__
 ]
 LONGEST = 330
-LONGER = {"facesearch/interfaces.py": 900, "facesearch/records.py": 900}  # every port, and every value
+LONGER = {  # every port, value, error and key of the configuration
+    "facesearch/interfaces.py": 1400,
+    "facesearch/records.py": 1300,
+    "facesearch/errors.py": 400,
+    "facesearch/config.py": 400,
+}
 HALF = 170
 
 
@@ -46,8 +51,11 @@ def test_every_port_stands_on_one_page() -> None:
     assert names == {
         "API",
         "Access",
+        "CollectionStore",
+        "Collections",
         "DatabaseCRUD",
         "FaceIndex",
+        "Gallery",
         "Health",
         "Image",
         "ImageDatabase",
@@ -55,6 +63,10 @@ def test_every_port_stands_on_one_page() -> None:
         "Imports",
         "JobStore",
         "KeyStore",
+        "People",
+        "PersonStore",
+        "ReencodingStore",
+        "TransferStore",
         "WorkerPool",
     }
 

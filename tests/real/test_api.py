@@ -2,33 +2,24 @@
 
 import io
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 
 import pytest
 from PIL import Image as Pillow
 from PIL import ImageOps
 
-from facesearch.config import (
-    AccessSettings,
-    EncoderSettings,
-    IntakeSettings,
-    LimitSettings,
-    QualitySettings,
-    Settings,
-)
-from facesearch.databases import open_image_database, open_job_store, open_key_store
+from facesearch.config import EncoderSettings, QualitySettings, Settings
+from facesearch.databases import open_image_database
 from facesearch.encoders import AGTEncoder
-from facesearch.images import AGTImage
 from facesearch.interfaces import API, ImageDatabase, WorkerPool
 from facesearch.search import ExactIndex
-from facesearch.service import AGTAPI, EncodePhotos, KeyAccess
+from facesearch.service import EncodePhotos
 from facesearch.workers import InlinePool, ProcessPool
 from tests.contracts.api import APIContract, Make, Models, Photos, zipped
 from tests.contracts.api_photos import APIPhotosContract
-from tests.fakes import FakeEncoder, FakeIndex
+from tests.fakes import FakeEncoder
 from tests.real.deadly_photos import DEADLY, open_or_die
-from tests.unit.service.parts import GREEN, photo
+from tests.unit.service.parts import GREEN, Parts, photo
 
 PICTURES = Path(__file__).resolve().parents[2] / "test_images"
 
@@ -86,21 +77,9 @@ class TestAGTAPI(APIContract, APIPhotosContract):
         def new(model_id: str, quality: QualitySettings) -> API:
             configured = encoder.for_model(model_id)
             pool = InlinePool()
-            open_image = partial(AGTImage.open, limits=LimitSettings())
-            return AGTAPI(
-                database,
-                configured,
-                ExactIndex(tmp_path / "index", configured.model_id, configured.dimension, pool, 0),
-                pool,
-                jobs=open_job_store(database),
-                access=KeyAccess(open_key_store(database), tmp_path / "access", AccessSettings()),
-                imports_folder=tmp_path / "imports",
-                open_image=open_image,
-                encode_photos=EncodePhotos(open_image, lambda: configured),
-                limits=LimitSettings(),
-                quality=quality,
-                intake=IntakeSettings(),
-            )
+            index = ExactIndex(tmp_path / "index", configured.model_id, configured.dimension, pool, 0)
+            parts = Parts(database, configured, pool, quality, index=index)
+            return parts.make(tmp_path / "imports")
 
         return new
 
@@ -121,21 +100,10 @@ def new_pool(tmp_path: Path) -> Iterator[Callable[[], WorkerPool]]:
 def test_a_photo_that_ends_its_process_costs_the_others_of_its_group_nothing(
     new_pool: Callable[[], WorkerPool], tmp_path: Path
 ) -> None:
-    encoder = FakeEncoder()
     database = open_image_database(Settings(data_dir=tmp_path / "data"))
-    api = AGTAPI(
-        database,
-        encoder,
-        FakeIndex(encoder.model_id, encoder.dimension),
-        new_pool(),
-        jobs=open_job_store(database),
-        access=KeyAccess(open_key_store(database), tmp_path / "access", AccessSettings()),
-        imports_folder=tmp_path / "imports",
-        open_image=open_or_die,
-        encode_photos=EncodePhotos(open_or_die, FakeEncoder),
-        limits=LimitSettings(),
-        quality=QualitySettings(),
-        intake=IntakeSettings(),
+    encode = EncodePhotos(open_or_die, FakeEncoder)
+    api = Parts(database, FakeEncoder(), new_pool(), open_image=open_or_die, encode_photos=encode).make(
+        tmp_path / "imports"
     )
     api.open()
     try:

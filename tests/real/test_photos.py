@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from facesearch.web import photos_schemas as schemas
+from facesearch.web.gallery_schemas import V1Search
 from tests.server import PROJECT_ROOT, Server
 from tests.web.test_openapi import check
 
@@ -73,7 +74,7 @@ def test_a_search_has_similarities_and_what_was_compared_is_not_in_the_gallery(s
         "result"
     ]
     found = post(server, "/v1/search?k=1000&tolerance=2", file=OBAMA_AGAIN)
-    check(found, schemas.V1Search)
+    check(found, V1Search)
     ((match,),) = [face["matches"] for face in found["faces"]]
     assert (match["id"], match["person_name"]) == (added["id"], "Barack Obama")
     assert match["similarity"] >= 80

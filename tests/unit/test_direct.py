@@ -16,7 +16,7 @@ def test_a_copy_of_another_user_is_left_alone(tmp_path: Path, monkeypatch: pytes
     (tmp_path / "index").mkdir()
     monkeypatch.setattr(os, "geteuid", lambda: 4321)
     with pytest.raises(NotAllowed, match="as the user that the service runs as"):
-        direct.search_photo(settings, ("a.jpg", b""), 1, None, None)
+        direct.search_photos(settings, [("a.jpg", b"")], direct.Asked(1))
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 import pytest
 from starlette.testclient import TestClient
@@ -8,8 +8,9 @@ from starlette.types import ASGIApp
 
 from facesearch.config import LimitSettings, Settings
 from facesearch.errors import FacesearchError
-from facesearch.interfaces import ANY_FACE, API, Access, Health, Imports
+from facesearch.interfaces import ANY_FACE, API, Access, Collections, Health, Imports
 from facesearch.records import (
+    DEFAULT_COLLECTION,
     AddedFace,
     Box,
     BulkReport,
@@ -22,6 +23,7 @@ from facesearch.records import (
     FoundFaces,
     Location,
     MeasuredRate,
+    Metadata,
     ModelInfo,
     ModelOrigin,
     NamedMatch,
@@ -39,6 +41,7 @@ from facesearch.records import (
 )
 from facesearch.web import create_app
 from tests.web.fake_access import FakeAccess
+from tests.web.fake_gallery import FakeCollections
 from tests.web.fake_health import FakeHealth
 from tests.web.fake_imports import FakeImports
 
@@ -77,6 +80,9 @@ MODEL = ModelInfo(
 )
 
 
+R = TypeVar("R")
+
+
 class FakeAPI(API):
     """Answers from a script, and remembers what it was asked."""
 
@@ -103,15 +109,21 @@ class FakeAPI(API):
         self.quality: Quality | None = QUALITY
         self.duplicate_of: int | None = None
         self.external_id: str | None = None
-        self.metadata: dict[str, str] = {}
+        self.metadata: Metadata = {}
         self.is_open = False
+        self.fake_collections = FakeCollections(self.calls, self._fail, self._found)
         self.fake_imports = FakeImports()
+        self.fake_imports.check_collection = self.fake_collections.get
         self.fake_health = FakeHealth()
         self.fake_access = FakeAccess()
 
     @property
     def imports(self) -> Imports:
         return self.fake_imports
+
+    @property
+    def collections(self) -> Collections:
+        return self.fake_collections
 
     @property
     def health(self) -> Health:
@@ -124,8 +136,14 @@ class FakeAPI(API):
     def _called(self, *call: object) -> None:
         assert self.is_open
         self.calls.append(call)
+        self._fail()
+
+    def _fail(self) -> None:
         if self.error:
             raise self.error
+
+    def _found(self) -> SearchResult:
+        return SearchResult(tuple(self.faces), self.stale_s, self.chosen, "model", self.tolerance)
 
     def search_faces(
         self,
@@ -134,18 +152,25 @@ class FakeAPI(API):
         k: int,
         tolerance: WantedTolerance,
         wanted: Wanted = ANY_FACE,
+        collection: str = DEFAULT_COLLECTION,
     ) -> SearchResult:
-        self._called("search", photo, file_name, k, tolerance, wanted)
-        return SearchResult(tuple(self.faces), self.stale_s, self.chosen, "model", self.tolerance)
+        self._called("search", photo, file_name, k, tolerance, wanted, *_other(collection))
+        return self._found()
 
     def detect(self, photo: PhotoFile, wanted: Wanted = ANY_FACE) -> FoundFaces:
         self._called("detect", photo, wanted)
         return self.found
 
     def compare(
-        self, source: PhotoFile, target: PhotoFile, tolerance: WantedTolerance, wanted: Wanted = ANY_FACE
+        self,
+        source: PhotoFile,
+        target: PhotoFile,
+        tolerance: WantedTolerance,
+        wanted: Wanted = ANY_FACE,
+        collection: str = DEFAULT_COLLECTION,
     ) -> Comparison:
-        self._called("compare", source, target, tolerance, wanted)
+        self._called("compare", source, target, tolerance, wanted, *_other(collection))
+        self.fake_collections.get(collection)
         return Comparison("model", 0.6, self.found, FoundFaces(10, 20, ()), self.pairs)
 
     def models(self) -> tuple[ModelInfo, ...]:
@@ -157,19 +182,26 @@ class FakeAPI(API):
         return self.known_models[0]
 
     def add_face(
-        self, photo: bytes, file_name: str, wanted: Wanted = ANY_FACE, once: Once | None = None
+        self,
+        photo: bytes,
+        file_name: str,
+        wanted: Wanted = ANY_FACE,
+        once: Once | None = None,
+        collection: str = DEFAULT_COLLECTION,
     ) -> AddedFace:
-        self._called("add", photo, file_name, wanted, *([] if once is None else [once]))
+        self._called("add", photo, file_name, wanted, *([] if once is None else [once]), *_other(collection))
         return AddedFace(7, "Aaron Eckhart", BOX, 2, QUALITY, self.duplicate_of)
 
-    def import_faces(self, faces: Iterable[NewFace], model_id: str) -> int:
+    def import_faces(
+        self, faces: Iterable[NewFace], model_id: str, collection: str = DEFAULT_COLLECTION
+    ) -> int:
         raise AssertionError("no route imports vectors")
 
-    def add_faces_in_bulk(self, archive: BinaryIO) -> BulkReport:
+    def add_faces_in_bulk(self, archive: BinaryIO, collection: str = DEFAULT_COLLECTION) -> BulkReport:
         raise AssertionError("the route waits for a job")
 
-    def get_face_info(self, face_id: int) -> StoredFace:
-        self._called("info", face_id)
+    def get_face_info(self, face_id: int, collection: str = DEFAULT_COLLECTION) -> StoredFace:
+        self._called("info", face_id, *_other(collection))
         photo = PhotoInfo("Aaron_Eckhart_0001.jpg", *self.size, self.taken_at, self.location)
         added_at = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
         known = (self.external_id, self.metadata)
@@ -184,6 +216,10 @@ class FakeAPI(API):
 
     def close(self) -> None:
         self.is_open = False
+
+
+def _other(collection: str) -> tuple[str, ...]:
+    return () if collection == DEFAULT_COLLECTION else (collection,)
 
 
 def local_client(app: ASGIApp) -> TestClient:
@@ -206,9 +242,31 @@ def settings() -> Settings:
     return Settings(limits=LimitSettings(photo_bytes=100_000, zip_bytes=300_000))
 
 
+class Served:
+    """An application for test after test, with the settings and the API of the one that runs.
+
+    FastAPI takes a tenth of a second for the first request of each application.
+    """
+
+    def __init__(self) -> None:
+        self.settings: Settings | None = None
+        self.api: API | None = None
+        self.app = create_app(lambda: found(self.settings), lambda _: found(self.api))
+
+
+def found(value: R | None) -> R:
+    assert value is not None
+    return value
+
+
+@pytest.fixture(scope="session")
+def served() -> Served:
+    return Served()
+
+
 @pytest.fixture
-def client(api: FakeAPI, settings: Settings) -> Iterator[TestClient]:
-    app = create_app(lambda: settings, lambda _: api)
-    with local_client(app) as client:
+def client(served: Served, api: FakeAPI, settings: Settings) -> Iterator[TestClient]:
+    served.api, served.settings = api, settings
+    with local_client(served.app) as client:
         yield client
     assert not api.is_open

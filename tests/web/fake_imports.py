@@ -43,6 +43,7 @@ class FakeImports(Imports):
         self.started: list[tuple[bytes, str, ImportOptions, Once | None]] = []
         self.errors: list[FacesearchError] = []
         self.ends_as = DONE
+        self.check_collection: Callable[[str], object] = lambda name: None
         self.failure: tuple[str, str] | None = None
         self.asked = threading.Event()
         self.asked_for: list[tuple[object, ...]] = []
@@ -71,6 +72,7 @@ class FakeImports(Imports):
         self, archive: BinaryIO, file_name: str, options: ImportOptions, once: Once | None = None
     ) -> Job:
         self._fail()
+        self.check_collection(options.collection)
         self.started.append((archive.read(), file_name, options, once))
         return self.add(file_name=file_name, options=options)
 
@@ -89,10 +91,13 @@ class FakeImports(Imports):
         code, message = self.failure or (None, None)
         return self.change(job_id, state=self.ends_as, error_code=code, error=message)
 
-    def jobs(self, limit: int, before: int | None = None) -> Page[Job]:
+    def jobs(self, limit: int, before: int | None = None, collection: str | None = None) -> Page[Job]:
         self._fail()
         self.asked_for.append((limit, before))
-        newest = sorted(self.known.values(), key=lambda job: -job.number)
+        if collection is not None:
+            self.check_collection(collection)
+        mine = (job for job in self.known.values() if collection in (None, job.options.collection))
+        newest = sorted(mine, key=lambda job: -job.number)
         found = [job for job in newest if before is None or job.number < before]
         return Page(tuple(found[:limit]), found[limit - 1].number if len(found) > limit else None)
 

@@ -170,9 +170,61 @@ def test_a_key_with_the_scope_may_come_from_anywhere(
 
 def test_a_key_of_another_collection_is_403(client: TestClient, keyed: FakeAPI) -> None:
     keyed.fake_access.callers["other"] = Caller("other001", "", "admin", "other")
-    answer = client.post("/search_faces/", files=PHOTO, headers={"X-API-Key": "other"})
-    assert (answer.status_code, answer.json()["result"]["code"]) == (403, "collection_not_allowed")
+    for name in ("default", "Other", "", "*", "no\u0308ne", "x" * 10_000):
+        params = {"collection": name}
+        answer = client.post("/v1/search", params=params, files=PHOTO, headers={"X-API-Key": "other"})
+        assert (answer.status_code, answer.json()["code"]) == (403, "collection_not_allowed")
     assert keyed.calls == []
+
+
+def test_of_two_collections_in_a_query_each_is_looked_at(client: TestClient, keyed: FakeAPI) -> None:
+    keyed.fake_access.callers["other"] = Caller("other001", "", "admin", "other")
+    for query in ("collection=default&collection=other", "collection=other&collection=default"):
+        answer = client.get(f"/v1/faces?{query}", headers={"X-API-Key": "other"})
+        assert (answer.status_code, answer.json()["code"]) == (403, "collection_not_allowed")
+
+
+def test_a_collection_that_is_not_allowed_is_refused_before_the_body_is_read(
+    client: TestClient, keyed: FakeAPI
+) -> None:
+    keyed.fake_access.callers["other"] = Caller("other001", "", "write", "other")
+    headers = {"X-API-Key": "other"}
+    too_long = b"x" * 10**6
+    answer = client.post("/v1/faces?collection=default", files={"file": too_long}, headers=headers)
+    assert answer.status_code == 403
+    [deed] = keyed.fake_access.deeds
+    assert (deed.who, deed.what, deed.status) == ("other001", "POST /v1/faces", 403)
+
+
+def test_the_old_routes_work_on_the_key_s_collection(client: TestClient, keyed: FakeAPI) -> None:
+    keyed.fake_access.callers["other"] = Caller("other001", "", "admin", "other")
+    keyed.fake_collections.add("other")
+    keyed.calls.clear()
+    headers = {"X-API-Key": "other"}
+    for query in ("", "?collection=default"):  # which is none of their parameters
+        assert client.post(f"/search_faces/{query}", files=PHOTO, headers=headers).status_code == 200
+        assert client.post(f"/add_face/{query}", files=PHOTO, headers=headers).status_code == 200
+        assert client.post(f"{INFO}{query}", data=FORM, headers=headers).status_code == 200
+        assert client.post(f"/add_faces_in_bulk/{query}", files=ZIP, headers=headers).status_code == 200
+    assert {call[-1] for call in keyed.calls} == {"other"}
+    assert {started[2].collection for started in keyed.fake_imports.started} == {"other"}
+
+
+def test_collections_are_made_and_deleted_with_admin_keys_for_all_of_them(
+    client: TestClient, keyed: FakeAPI
+) -> None:
+    keyed.fake_access.callers["own"] = Caller("own00001", "", "admin", "default")
+    for key, code in (
+        (READ, "scope_not_allowed"),
+        (WRITE, "scope_not_allowed"),
+        ("own", "collection_not_allowed"),
+    ):
+        for method, path in (("POST", "/v1/collections"), ("DELETE", "/v1/collections/default")):
+            answer = client.request(method, path, json={"name": "x"}, headers={"X-API-Key": key})
+            assert (answer.status_code, answer.json()["code"]) == (403, code)
+    assert len(keyed.fake_access.deeds) == 6
+    assert {deed.status for deed in keyed.fake_access.deeds} == {403}
+    assert client.post("/v1/collections", json={"name": "x"}, headers={"X-API-Key": ADMIN}).status_code == 201
 
 
 def test_two_keys_are_none(client: TestClient, keyed: FakeAPI) -> None:
@@ -424,7 +476,21 @@ def test_each_route_needs_the_scope_that_it_should(client: TestClient) -> None:
         for method in methods
     }
     writes = {route for route, scope in needed.items() if scope == "write"}
+    assert {route for route, scope in needed.items() if scope == "admin"} == {
+        ("post", "/v1/collections"),
+        ("delete", "/v1/collections/{name}"),
+    }
     assert writes == {
+        ("post", "/v1/faces"),
+        ("post", "/v1/faces/delete"),
+        ("post", "/v1/faces/unassign"),
+        ("patch", "/v1/faces/{face_id}"),
+        ("delete", "/v1/faces/{face_id}"),
+        ("post", "/v1/people"),
+        ("patch", "/v1/people/{person_id}"),
+        ("delete", "/v1/people/{person_id}"),
+        ("post", "/v1/people/{person_id}/merge"),
+        ("post", "/v1/people/{person_id}/faces"),
         ("post", "/add_face/"),
         ("post", "/add_faces_in_bulk/"),
         ("post", "/v1/imports"),

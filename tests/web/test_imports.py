@@ -40,6 +40,8 @@ def test_an_import_answers_202_with_its_job_and_where_to_follow_it(client: TestC
         "id": "job-1",
         "state": "queued",
         "file_name": "faces.zip",
+        "kind": "import",
+        "collection": "default",
         "faces": "largest",
         "duplicates": "skip",
         "counts": {"total": 3, "inserted": 0, "no_face": 0, "duplicate": 0, "failed": 0, "skipped": 0},
@@ -380,7 +382,7 @@ def test_what_an_importer_s_list_says_is_told(client: TestClient, api: FakeAPI) 
 
 def test_the_documentation_shows_the_file_and_the_key(client: TestClient) -> None:
     paths = client.get("/openapi.json").json()["paths"]
-    for path, fields in ((BULK, ["file"]), (V1, ["file", "faces", "duplicates"])):
+    for path, fields in ((BULK, ["file"]), (V1, ["file", "faces", "duplicates", "collection"])):
         route = paths[path]["post"]
         shape = route["requestBody"]["content"]["multipart/form-data"]["schema"]
         assert (shape["required"], list(shape["properties"])) == (["file"], fields)

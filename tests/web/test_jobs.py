@@ -16,7 +16,9 @@ from facesearch.records import (
     FAILED,
     FILE_STATUSES,
     RUNNING,
+    Caller,
     FileReport,
+    ImportOptions,
     Page,
     ReportedFace,
 )
@@ -383,3 +385,54 @@ def test_more_streams_than_may_be_open_are_503_and_a_closed_one_gives_its_place_
     answer = client.get("/v1/jobs/job-1/events")
     assert (answer.status_code, answer.json()["code"]) == (503, "busy")
     assert client.get("/v1/jobs/job-1").status_code == 200
+
+
+# Jobs of other collections
+
+
+@pytest.fixture
+def of_two(api: FakeAPI) -> FakeAPI:
+    """Seven jobs, every other one of the collection `own`, and a key for it."""
+    api.fake_collections.add("own")
+    for number in range(7):
+        api.fake_imports.add(options=ImportOptions(collection="own" if number % 2 else "default"))
+    api.fake_access.callers = {"own": Caller("own00001", "", "admin", "own"), "all": Caller("all00001")}
+    return api
+
+
+def ids_of(page: dict[str, Any]) -> list[str]:
+    return [job["id"] for job in page["jobs"]]
+
+
+def test_a_key_for_one_collection_is_told_of_its_jobs_alone(client: TestClient, of_two: FakeAPI) -> None:
+    headers = {"X-API-Key": "own"}
+    assert ids_of(client.get("/v1/jobs", headers=headers).json()) == ["job-6", "job-4", "job-2"]
+    page = client.get("/v1/jobs?limit=2", headers=headers).json()
+    assert ids_of(page) == ["job-6", "job-4"]
+    page = client.get(f"/v1/jobs?limit=2&cursor={page['next']}", headers=headers).json()
+    assert (ids_of(page), page["next"]) == (["job-2"], None)
+    assert client.get("/v1/jobs?limit=3", headers=headers).json()["next"] is None
+
+
+def test_a_key_for_all_collections_may_name_one(client: TestClient, of_two: FakeAPI) -> None:
+    headers = {"X-API-Key": "all"}
+    assert len(ids_of(client.get("/v1/jobs", headers=headers).json())) == 7
+    assert len(ids_of(client.get("/v1/jobs?collection=own", headers=headers).json())) == 3
+    assert len(ids_of(client.get("/v1/jobs?collection=default", headers=headers).json())) == 4
+    of_two.fake_collections.add("empty")
+    assert ids_of(client.get("/v1/jobs?collection=empty", headers=headers).json()) == []
+
+
+@pytest.mark.parametrize(("method", "route"), [*(("GET", route) for route in ROUTES), ("DELETE", "")])
+def test_a_job_of_another_collection_is_404(
+    client: TestClient, of_two: FakeAPI, method: str, route: str
+) -> None:
+    before = dict(of_two.fake_imports.known)
+    answer = client.request(method, f"/v1/jobs/job-1{route}", headers={"X-API-Key": "own"})
+    assert (answer.status_code, answer.json()["code"]) == (404, "job_not_found")
+    assert of_two.fake_imports.known == before
+
+
+def test_a_job_of_the_key_s_collection_may_be_cancelled(client: TestClient, of_two: FakeAPI) -> None:
+    answer = client.delete("/v1/jobs/job-2", headers={"X-API-Key": "own"})
+    assert (answer.status_code, answer.json()["state"]) == (200, "cancelled")

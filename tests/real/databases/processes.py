@@ -122,6 +122,14 @@ def add_and_remove(connection: Connection, settings: Settings, calls: int, name:
     database.close()
 
 
+def wipe_often(connection: Connection, settings: Settings) -> None:
+    """Wipe the database's files again and again, and tell that each time."""
+    database = opened(settings)
+    for _ in range(10_000):
+        database.wipe()
+        connection.send("wiped")
+
+
 def add_missing(connection: Connection, settings: Settings, digests: list[bytes]) -> None:
     """Add a face for each photo of which there is none, alone each time, and tell how many were missing."""
     database = opened(settings)

@@ -70,35 +70,6 @@ def test_who_dies_alone_leaves_nothing_and_blocks_nobody(database_settings: Sett
 
 
 @pytest.mark.mysql
-def test_the_first_face_that_comes_in_between_changes_the_order_of_no_lock(
-    mariadb: MariaDB, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    settings = mariadb.new_database()
-    database, other = MySQLImageDatabase(settings), MySQLImageDatabase(settings)
-    database.prepare()
-    locks: list[str] = []
-    lock_counter, lock_removals = database._lock_counter, database._lock_removals
-
-    def other_is_first() -> None:
-        if not locks:
-            other.add_faces([new_face()], MODEL)
-        locks.append("counter")
-        lock_counter()
-
-    def removals(model_id: str) -> None:
-        locks.append("removals")
-        lock_removals(model_id)
-
-    monkeypatch.setattr(database, "_lock_counter", other_is_first)
-    monkeypatch.setattr(database, "_lock_removals", removals)
-    with database.alone():
-        assert locks == ["counter", "removals", "counter"]
-        assert database.newest_change() == 1
-    other.close()
-    database.close()
-
-
-@pytest.mark.mysql
 def test_most_faces_are_removed_alone_beside_one_that_is_being_added(mariadb: MariaDB) -> None:
     settings = mariadb.new_database(wait_s=1)
     database, other = MySQLImageDatabase(settings), MySQLImageDatabase(settings)

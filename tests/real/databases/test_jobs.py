@@ -1,6 +1,5 @@
-"""The contract of a job store on a server, and jobs in the hands of processes that die."""
+"""Jobs in the hands of processes that die, and of several at once."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
@@ -9,27 +8,11 @@ from multiprocessing.connection import wait
 import pytest
 
 from facesearch.config import Settings
-from facesearch.databases import MySQLImageDatabase, SQLImageDatabase, SQLJobStore, open_job_store
-from facesearch.interfaces import ImageDatabase, JobStore
+from facesearch.databases import MySQLImageDatabase, SQLJobStore, open_job_store
 from facesearch.records import CANCELLED, DONE
-from tests.contracts.job_parts import OTHER, OWNER, PLACE, Clock, new_job
-from tests.contracts.job_store import JobStoreContract
+from tests.contracts.job_parts import OTHER, OWNER, PLACE, new_job
 from tests.mariadb import MariaDB
 from tests.real.databases.processes import LIMIT_S, child, heard, opened, work_on_jobs
-
-
-@pytest.mark.mysql
-class TestSQLJobStoreOnMySQL(JobStoreContract):
-    @pytest.fixture
-    def database(self, mariadb: MariaDB) -> Iterator[ImageDatabase]:
-        database = MySQLImageDatabase(mariadb.new_database(wait_s=30))
-        yield database
-        database.close()
-
-    @pytest.fixture
-    def jobs(self, database: ImageDatabase, clock: Clock) -> JobStore:
-        assert isinstance(database, SQLImageDatabase)
-        return SQLJobStore(database, clock)
 
 
 @pytest.mark.parametrize("kills", [[3, 4, 5], [1, 30]])

@@ -109,7 +109,7 @@ def test_a_lost_state_row_is_an_error(database_settings: Settings) -> None:
     database.prepare()
     database.delete("FACESEARCH_STATE", {"id": 1})
     with pytest.raises(Conflict):
-        database.newest_change()
+        database.database_id()
     with pytest.raises(Conflict):
         database.add_faces([new_face()], MODEL)
     database.close()

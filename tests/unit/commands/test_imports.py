@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 from facesearch import bootstrap
 from facesearch.cli import main
 from facesearch.commands import remote_service
+from facesearch.commands.remote_answers import RemoteLimits
 from facesearch.config import Settings
 from facesearch.errors import DatabaseUnavailable
 from facesearch.records import CANCELLED, DONE, FILE_STATUSES, RUNNING, FileReport, ImportOptions, Job
@@ -208,7 +209,7 @@ def test_a_service_that_is_not_there_is_an_error(run: Run, importing: Importing,
 def test_a_zip_that_the_service_would_refuse_is_not_sent(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    limits = remote_service.RemoteLimits(20, 9, 9, 9)
+    limits = RemoteLimits(20, 9, 9, 9)
     monkeypatch.setattr(remote_service.RemoteService, "limits", lambda _: limits)
     with zipfile.ZipFile(tmp_path / "a.zip", "w"):
         pass

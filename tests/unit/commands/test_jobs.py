@@ -152,7 +152,7 @@ def test_a_service_is_asked(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "4 of its files" in run("cancel", JOB, "--url", "http://x").output
     assert "Ada/1.jpg" in run("report", JOB, "--url", "http://x").output
     assert asked == [
-        ("GET", "v1/jobs", {"limit": 3}),
+        ("GET", "v1/jobs", {"limit": 3, "collection": None}),
         ("GET", "v1/jobs/..%2Fkeys"),
         ("DELETE", f"v1/jobs/{JOB}"),
     ]

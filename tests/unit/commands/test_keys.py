@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from click.testing import CliRunner, Result
 from facesearch.bootstrap.keys import key_desk
 from facesearch.cli import main
 from facesearch.config import Settings
+from facesearch.databases import open_collection_store, open_image_database
 from facesearch.service.key_text import digest_of, prefix_of
 
 Run = Callable[..., Result]
@@ -46,7 +48,8 @@ def test_a_key_is_shown_once(run: Run, tmp_path: Path) -> None:
     told = run("create", "--scope", "read", "--name", "Ada's phone").stdout
     [text] = re.findall(r"^  (fs_\S+)$", told, re.MULTILINE)
     prefix = prefix_of(text) or ""
-    assert f"Made the key {prefix} of scope read, which never expires." in told
+    made = f"Made the key {prefix} of scope read for the collection default, which never expires."
+    assert made in " ".join(told.split())
     with key_desk(Settings(data_dir=tmp_path / "data")) as desk:
         [key] = desk.keys()
     assert (key.prefix, key.name, key.digest) == (prefix, "Ada's phone", digest_of(text))
@@ -86,6 +89,20 @@ def test_a_key_is_revoked_by_its_prefix_or_its_whole_text(
     assert "no key with this prefix" in run("revoke", "unknown", ends=1).stderr
 
 
+def test_a_key_is_for_one_collection_or_for_all(
+    run: Run, made: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    run("list")
+    with closing(open_image_database(Settings(data_dir=tmp_path / "data"))) as database:
+        open_collection_store(database).add("Gäste")
+    assert made("--scope", "read", "--collection", "Gäste")["collection"] == "Gäste"
+    # As other keyboards spell it.
+    assert made("--scope", "read", "--collection", "Ga\N{COMBINING DIAERESIS}ste")["collection"] == "Gäste"
+    assert made("--scope", "admin", "--collection", "*")["collection"] == "*"
+    assert "for all collections" in run("create", "--scope", "read", "--collection", "*").stdout
+    assert "for the collection Gäste" in run("create", "--scope", "read", "--collection", "Gäste").stdout
+
+
 @pytest.mark.parametrize(
     ("text", "ahead"),
     [("90d", timedelta(days=90)), ("12h", timedelta(hours=12)), ("4w", timedelta(weeks=4))],
@@ -109,7 +126,8 @@ def test_a_key_may_end_after_a_while(
 def test_a_key_may_end_at_a_moment(run: Run, text: str, moment: str) -> None:
     told = json.loads(run("create", "--scope", "read", "--expires", text, "--json").stdout)
     assert told["expires_at"] == moment
-    assert "which expires at 2999-01-31" in run("create", "--scope", "read", "--expires", text).stdout
+    said = run("create", "--scope", "read", "--expires", text).stdout
+    assert "which expires at 2999-01-31" in " ".join(said.split())
 
 
 @pytest.mark.parametrize(

@@ -226,6 +226,16 @@ def test_a_model_in_use_is_not_removed(run: Run, install: Any) -> None:
     assert "in use" in run("remove", "sface", fails=True).output
 
 
+def test_a_model_of_a_collection_is_not_removed(run: Run, install: Any) -> None:
+    install("sface")
+    for name, model in (("guests", "sface-plain"), ("more", "dlib-resnet-v1-mirror")):
+        made = CliRunner().invoke(main, ["collections", "create", name, "--model", model])
+        assert made.exit_code == 0, made.output
+    assert "the collection guests holds its vectors" in run("remove", "sface", fails=True).output
+    assert CliRunner().invoke(main, ["collections", "delete", "guests", "--yes"]).exit_code == 0
+    run("remove", "sface")
+
+
 @pytest.mark.parametrize("file", ["model.onnx", "card.json"])
 def test_a_damaged_model_in_use_can_be_put_right(run: Run, install: Any, tmp_path: Path, file: str) -> None:
     install("sface")

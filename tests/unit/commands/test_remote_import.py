@@ -8,8 +8,9 @@ import pytest
 
 from facesearch.bootstrap import Part
 from facesearch.commands import remote_import
+from facesearch.commands.remote_answers import RemoteJob
 from facesearch.commands.remote_import import RemoteImport
-from facesearch.commands.remote_service import RemoteJob, RemoteService
+from facesearch.commands.remote_service import RemoteService
 from facesearch.errors import JobNotFound, TooLarge, Unavailable
 from facesearch.records import CANCELLED, DONE, FAILED, FILE_STATUSES, RUNNING, FileReport, ImportOptions
 
@@ -34,6 +35,7 @@ class FakeService(RemoteService):
         options: ImportOptions,
         key: str,
         on_sent: Callable[[int, int], None],
+        collection: str | None = None,
     ) -> RemoteJob:
         self.failing(f"start {name}")
         self.events.append(f"start {name}")

@@ -12,8 +12,17 @@ from typing import Any, NamedTuple
 import pytest
 
 from facesearch.commands import remote_service
-from facesearch.commands.remote_service import RemoteJob, RemoteService
-from facesearch.errors import FacesearchError, Invalid, NotFound, Unavailable
+from facesearch.commands.remote_answers import RemoteJob
+from facesearch.commands.remote_service import RemoteService
+from facesearch.errors import (
+    FacesearchError,
+    Invalid,
+    JobNotFound,
+    NameTaken,
+    NotAllowed,
+    NotFound,
+    Unavailable,
+)
 from facesearch.records import Box, FileReport, ImportOptions, ReportedFace
 from tests.server import free_port
 
@@ -71,7 +80,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
 
-    do_GET = do_POST = do_DELETE = _answer
+    do_GET = do_POST = do_PATCH = do_DELETE = _answer
 
     def log_message(self, *_: Any) -> None:
         """Nobody reads it."""
@@ -134,10 +143,10 @@ def test_an_archive_is_sent_with_a_key_and_its_progress(service: RemoteService, 
     data = bytes(range(256)) * 1000
     sent: list[tuple[int, int]] = []
     options = ImportOptions("single", skip_duplicates=False)
-    job = service.start(io.BytesIO(data), "ä\udcff.zip", options, "k1", lambda *at: sent.append(at))
+    job = service.start(io.BytesIO(data), "ä\udcff.zip", options, "k1", lambda *at: sent.append(at), "c")
     assert job == RemoteJob("j1", "running", 5, DONE_COUNTS, None)
     (asked,) = server.asked
-    assert asked.line == "POST /v1/imports?faces=single&duplicates=store HTTP/1.1"
+    assert asked.line == "POST /v1/imports?faces=single&duplicates=store&collection=c HTTP/1.1"
     assert asked.key == "k1"
     assert data in asked.body
     assert 'name="file"; filename="ä?.zip"\r\nContent-Type: application/zip\r\n'.encode() in asked.body
@@ -224,7 +233,11 @@ def test_a_service_that_is_not_there_is_not_waited_for(pauses: list[float]) -> N
     [
         (Answer(413, {"code": "too_large", "message": "Over the limit."}), Invalid, "Over the limit."),
         (Answer(400, {"status": "ERROR", "body": "Not so."}), Invalid, "Not so."),
-        (Answer(404, {"code": "job_not_found", "message": "No job."}), NotFound, "No job."),
+        (Answer(404, {"code": "job_not_found", "message": "No job."}), JobNotFound, "No job."),
+        (Answer(404, {"code": "another", "message": "Gone."}), NotFound, "Gone."),
+        (Answer(409, {"code": "name_taken", "message": "Another."}), NameTaken, "Another."),
+        (Answer(403, {"code": "key_refused", "message": "Not so."}), NotAllowed, "Not so."),
+        (Answer(500, {"code": "name_taken", "message": "Not now."}), Unavailable, "Not now."),
         (Answer(500, b"oops"), Unavailable, "500 Internal Server Error"),
         (Answer(301, b"", {"Location": "https://other/"}), Invalid, "at another address: https://other/"),
         (Answer(200, {"id": "j1"}), Unavailable, "not understood"),
@@ -288,16 +301,50 @@ def test_an_address_is_an_url(url: str) -> None:
 
 
 def test_any_route_is_asked_once(service: RemoteService, server: Server, pauses: list[float]) -> None:
-    server.answers = [Answer(200, {"faces": []}), Answer(503, {"message": "Busy."}), Answer(200, [1])]
-    photos = {"file": ("ä\udcff.jpg", b"photo bytes")}
-    assert service.ask("POST", "v1/search", {"k": 3}, photos) == {"faces": []}
+    server.answers = [
+        Answer(200, {"faces": []}),
+        Answer(200, {}),
+        Answer(503, {"message": "Busy."}),
+        Answer(200, [1]),
+    ]
+    files = [("file", ("ä\udcff.jpg", b"photo bytes")), ("file", ("b.jpg", b"others"))]
+    assert service.ask("POST", "v1/search", {"k": 3, "filter": None}, files) == {"faces": []}
     assert server.asked[0].line == "POST /v1/search?k=3 HTTP/1.1"
     assert b"photo bytes" in server.asked[0].body
+    assert b"others" in server.asked[0].body
+    service.ask("PATCH", "v1/faces/7", body={"external_id": None})
+    assert json.loads(server.asked[1].body) == {"external_id": None}
     with pytest.raises(Unavailable, match=r"Busy\."):
         service.ask("GET", "v1/jobs")
     with pytest.raises(Unavailable, match="is not understood"):
         service.ask("GET", "v1/jobs")
     assert pauses == []
+
+
+def test_a_list_is_read_page_by_page(service: RemoteService, server: Server) -> None:
+    pages = [Answer(200, {"faces": [{"id": 1}, {"id": 2}], "next": "a"})] * 2
+    pages.append(Answer(200, {"faces": [{"id": 3}], "next": None}))
+    for most, number, limits in ((None, 5, "1000 1000 1000"), (4, 4, "4 2"), (5, 5, "5 3 1")):
+        server.answers, server.asked = list(pages), []
+        assert len(list(service.listed("v1/faces", "faces", {"person": 0}, most))) == number
+        targets = [asked.line.split()[1] for asked in server.asked]
+        cursors = ["", *["&cursor=a"] * 2]
+        assert targets == [
+            f"/v1/faces?person=0&limit={limit}{cursor}"
+            for limit, cursor in zip(limits.split(), cursors, strict=False)
+        ]
+    server.answers = [Answer(200, {"people": []})]
+    with pytest.raises(Unavailable, match="is not understood"):
+        list(service.listed("v1/faces", "faces", {}, None))
+
+
+def test_a_picture_is_fetched_with_its_type(service: RemoteService, server: Server) -> None:
+    server.answers = [Answer(200, b"\xff\xd8", {"Content-Type": "image/jpeg"})]
+    assert service.fetched("v1/faces/7/thumbnail", {"collection": "a b"}) == ("image/jpeg", b"\xff\xd8")
+    assert server.asked[0].line == "GET /v1/faces/7/thumbnail?collection=a+b HTTP/1.1"
+    server.answers = [Answer(404, {"message": "No crop of this face is kept."})]
+    with pytest.raises(NotFound, match="No crop"):
+        service.fetched("v1/faces/7/thumbnail", {})
 
 
 @pytest.mark.parametrize(

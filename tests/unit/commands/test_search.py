@@ -9,9 +9,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from facesearch.bootstrap import direct
+from facesearch.bootstrap.direct import Asked
 from facesearch.cli import main
 from facesearch.commands import remote_service
-from facesearch.errors import DatabaseUnavailable, Invalid
+from facesearch.commands.terminal import columns_of
+from facesearch.errors import CollectionNotFound, DatabaseUnavailable, Invalid
 from tests.server import free_port
 
 BOX = {"top": 5, "right": 60, "bottom": 65, "left": 10}
@@ -72,7 +74,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
         calls.append(arguments)
         return FOUND
 
-    monkeypatch.setattr(direct, "search_photo", search)
+    monkeypatch.setattr(direct, "search_photos", search)
+    monkeypatch.setattr(direct, "search_face", search)
     return calls
 
 
@@ -96,13 +99,45 @@ def test_a_table_for_each_face(run: Run, asked: list[tuple[Any, ...]]) -> None:
     assert lines[4].split() == ["Ada", "Lovelace", "7", "0.3123", "95.2"]
     assert "…" in lines[5]
     assert lines[7:] == ["Face 2, 50 x 60 px at 10, 5", "  nobody known"]
-    assert asked == [(("a.jpg", b"photo a"), 5, None, None)]
+    assert asked == [([("a.jpg", b"photo a")], Asked(5))]
 
 
 def test_options_say_how_many_and_how_near(run: Run, asked: list[tuple[Any, ...]]) -> None:
     run("search", "a.jpg", "-k", 3, "--tolerance", "0.5")
     run("search", "a.jpg", "--tolerance", "auto", "--false-alarm-rate", "0.001")
-    assert [call[1:] for call in asked] == [(3, 0.5, None), (5, "auto", 0.001)]
+    run("search", "a.jpg", "--by-person", "--filter", '{"site": "Paris"}', "--collection", "Gäste")
+    assert [terms for _, terms in asked] == [
+        Asked(3, 0.5),
+        Asked(5, "auto", 0.001),
+        Asked(5, collection="Gäste", by_person=True, conditions='{"site": "Paris"}'),
+    ]
+
+
+def test_several_photos_are_one_probe(run: Run, asked: list[tuple[Any, ...]]) -> None:
+    run("search", "a.jpg", "b.jpg", "--combine", "best")
+    assert asked == [([("a.jpg", b"photo a"), ("b.jpg", b"photo b")], Asked(5, combine="best"))]
+
+
+def test_a_stored_face_is_a_probe_without_a_place(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    people = [
+        {**MATCHES[0], "faces_within": 12, "external_id": None, "person_id": 3},
+        {**MATCHES[1], "faces_within": 1, "external_id": "badge-17", "person_id": 4},
+    ]
+    found = FOUND | {"faces": [{"box": None, "quality": None, "matches": people}]}
+    calls: list[tuple[Any, ...]] = []
+
+    def search(_: Any, *arguments: Any) -> dict[str, Any]:
+        calls.append(arguments)
+        return found
+
+    monkeypatch.setattr(direct, "search_face", search)
+    lines = run("search", "--face", 7, "--by-person").output.splitlines()
+    assert calls == [(7, Asked(5, by_person=True))]
+    assert lines[0] == "Searched with the face 7; matches are within the distance 0.6000."
+    assert lines[2].split() == ["person", "face", "distance", "similarity", "faces", "external", "id"]
+    assert lines[3].split() == ["Ada", "Lovelace", "7", "0.3123", "95.2", "12"]
+    assert lines[4].split()[-4:] == ["0.5000", "80.0", "1", "badge-17"]
+    assert max(map(columns_of, lines)) <= 80
 
 
 def test_the_answer_of_the_route_for_programs(run: Run, asked: list[tuple[Any, ...]]) -> None:
@@ -111,11 +146,11 @@ def test_the_answer_of_the_route_for_programs(run: Run, asked: list[tuple[Any, .
 
 def test_what_else_an_answer_may_say(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     away = FOUND | {"stale": True, "seconds": 61.4, "tolerance_extrapolated": True}
-    monkeypatch.setattr(direct, "search_photo", lambda *_: away)
+    monkeypatch.setattr(direct, "search_photos", lambda *_: away)
     said = run("search", "a.jpg").output
     assert "beyond what was measured" in " ".join(said.split())
     assert "a copy of 61 s ago, without names" in " ".join(said.split())
-    monkeypatch.setattr(direct, "search_photo", lambda *_: FOUND | {"faces": []})
+    monkeypatch.setattr(direct, "search_photos", lambda *_: FOUND | {"faces": []})
     assert run("search", "a.jpg").output == "No face was found in a.jpg.\n"
 
 
@@ -128,12 +163,22 @@ def test_what_else_an_answer_may_say(run: Run, monkeypatch: pytest.MonkeyPatch) 
         (["-k", "0"], "0 is not in the range"),
         (["--false-alarm-rate", "0.1"], "--false-alarm-rate counts with --tolerance auto only."),
         (["--key", "x"], "--key goes with --url."),
+        (["--face", "7"], "--face goes without photos"),
+        (["b.jpg"], "Several photos of one person go with --combine"),
+        (["--collection", "\udcff"], "This is not UTF-8."),
+        (["--filter", "\udcff"], "This is not UTF-8."),
     ],
 )
 def test_wrong_options_end_with_two(
     run: Run, asked: list[tuple[Any, ...]], options: list[str], said: str
 ) -> None:
     assert said in run("search", "a.jpg", *options, ends=2).stderr
+    assert asked == []
+
+
+def test_something_has_to_be_searched_for(run: Run, asked: list[tuple[Any, ...]]) -> None:
+    assert "Give a PHOTO, or a stored face with --face ID." in run("search", ends=2).stderr
+    assert "without --combine" in run("search", "--face", 7, "--combine", "mean", ends=2).stderr
     assert asked == []
 
 
@@ -145,7 +190,7 @@ def test_an_error_is_one_sentence(run: Run, monkeypatch: pytest.MonkeyPatch) -> 
     def fail(*_: Any) -> None:
         raise DatabaseUnavailable
 
-    monkeypatch.setattr(direct, "search_photo", fail)
+    monkeypatch.setattr(direct, "search_photos", fail)
     result = run("search", "a.jpg", ends=1)
     assert (result.stdout, result.stderr) == ("", "Error: The database cannot be reached right now.\n")
 
@@ -153,15 +198,23 @@ def test_an_error_is_one_sentence(run: Run, monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_service_is_asked_with_what_was_given(run: Run, sent: list[tuple[Any, ...]]) -> None:
     said = run("search", "a.jpg", "--url", "http://x", "--key", "k", "--tolerance", "auto").output
     assert "Ada Lovelace" in said
-    run("compare", "a.jpg", "b.jpg", "--url", "http://x", "--largest")
-    assert sent == [
-        ("POST", "v1/search", {"k": 5, "tolerance": "auto"}, {"file": ("a.jpg", b"photo a")}),
+    run("search", "--face", 7, "--url", "http://x", "--by-person", "--filter", "{}", "--collection", "c")
+    run("search", "a.jpg", "b.jpg", "--url", "http://x", "--combine", "mean")
+    run("compare", "a.jpg", "b.jpg", "--url", "http://x", "--largest", "--collection", "c")
+    a, b = ("a.jpg", b"photo a"), ("b.jpg", b"photo b")
+    told = [
+        (*call[:2], {name: value for name, value in call[2].items() if value}, *call[3:]) for call in sent
+    ]
+    assert told == [
+        ("POST", "v1/search", {"k": 5, "tolerance": "auto"}, [("file", a)]),
         (
             "POST",
-            "v1/compare",
-            {"max_faces": 1},
-            {"source": ("a.jpg", b"photo a"), "target": ("b.jpg", b"photo b")},
+            "v1/faces/7/search",
+            {"k": 5, "group_by": "person", "filter": "{}", "collection": "c"},
+            [],
         ),
+        ("POST", "v1/search", {"k": 5, "combine": "mean"}, [("file", a), ("file", b)]),
+        ("POST", "v1/compare", {"max_faces": 1, "collection": "c"}, [("source", a), ("target", b)]),
     ]
 
 
@@ -174,6 +227,15 @@ def test_a_service_that_is_none_is_an_error(run: Run, monkeypatch: pytest.Monkey
 def test_a_service_that_is_not_there_is_not_waited_for(run: Run) -> None:
     url = f"http://127.0.0.1:{free_port()}"
     assert f"The service at {url} cannot be reached" in run("search", "a.jpg", "--url", url, ends=1).stderr
+
+
+def test_what_may_be_compared_with_is_said(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise CollectionNotFound
+
+    monkeypatch.setattr(direct, "compare_photos", refuse)
+    said = run("compare", "a.jpg", "b.jpg", "--collection", "gone", ends=1).stderr
+    assert "`facesearch collections list` shows those that there are." in said
 
 
 def test_two_photos_are_compared(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,6 +39,15 @@ def test_a_table_is_no_wider_than_the_terminal() -> None:
     assert lines[3].startswith("short ")
 
 
+def test_of_several_columns_the_widest_is_cut_first() -> None:
+    rows = [["7", "a" * 60, "b" * 50, "c" * 8]]
+    line = click.unstyle(table(["id", "name", "photo", "day"], rows, shrinks=(1, 2))[1])
+    assert columns_of(line) == 80
+    assert [len(cell) for cell in line.split()] == [1, 32, 32, 8]
+    endless = table(["a", "b"], [["x" * 200, "y" * 200]], shrinks=(0,))
+    assert [len(cell) for cell in click.unstyle(endless[1]).split()] == [8, 200]
+
+
 def test_wide_and_combining_characters_are_counted_as_they_are_drawn() -> None:
     assert columns_of("Ada") == 3
     assert columns_of("名前") == 4

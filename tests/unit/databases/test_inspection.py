@@ -8,8 +8,9 @@ from typing import cast
 import pytest
 
 from facesearch.config import DatabaseSettings, ServerSettings, Settings
-from facesearch.databases import SQLImageDatabase, open_image_database
+from facesearch.databases import SQLImageDatabase, open_collection_store, open_image_database
 from facesearch.databases.inspection import (
+    CollectionState,
     granted,
     inspect_file,
     inspect_server,
@@ -40,19 +41,41 @@ def prepared(database_settings: Settings) -> Settings:
 def test_what_a_database_holds(prepared: Settings) -> None:
     with opened(prepared) as database:
         empty = state_of(database)
-        assert (empty.version, empty.faces, empty.model_id) == (SCHEMA_VERSION, 0, None)
+        assert (empty.version, empty.faces) == (SCHEMA_VERSION, 0)
+        assert empty.collections == (CollectionState(1, "default", None, 0, 0, 0),)
     with opened(prepared, read_only=False) as database:
         database.add_faces([new_face(), new_face()], "m")
     with opened(prepared) as database:
         state = state_of(database)
-        assert (state.faces, state.model_id, state.newest_change) == (2, "m", 2)
+        dimension = len(new_face().face.embedding)
+        assert state.collections == (CollectionState(1, "default", "m", dimension, 2, 2),)
         assert state.database_id == database.database_id()
         if prepared.database.engine == "mysql":
             assert abs(state.clock_ahead_s or 9) < 5
     assert inspect_tables(state, "x").message == f"x: version {SCHEMA_VERSION}, 2 faces of m."
+    one = replace(state.collections[0], faces=1_000)
+    for other, said in ((None, "1,002 faces in 2 collections of m"), ("n", "1,002 faces in 2 collections")):
+        two = replace(state, collections=(*state.collections, replace(one, model_id=other)))
+        assert inspect_tables(two, "x").message == f"x: version {SCHEMA_VERSION}, {said}."
     assert inspect_tables(replace(state, version="0001"), "x").state == WARNING
     assert inspect_tables(replace(state, version=""), "x").state == PROBLEM
     assert inspect_tables(replace(state, version=None), "x").state == OK
+
+
+def test_what_several_collections_hold(prepared: Settings) -> None:
+    with opened(prepared, read_only=False) as database:
+        store = open_collection_store(database)
+        store.add("empty", "n", 7)
+        store.add("gone")
+        guests = store.add("Gäste").number
+        store.faces(guests).add_faces([new_face(), new_face(), new_face()], "m")
+        database.add_faces([new_face()], "m")
+        store.delete("gone")
+        state = state_of(database)
+    held = [(one.name, one.model_id, one.faces, one.newest_change) for one in state.collections]
+    assert held == [("default", "m", 1, 4), ("empty", "n", 0, 0), ("Gäste", "m", 3, 3)]
+    assert state.collections[1].dimension == 7
+    assert state.faces == 4
 
 
 def test_a_database_that_is_only_read_refuses_changes(prepared: Settings) -> None:

@@ -5,23 +5,14 @@ from pathlib import Path
 import pytest
 
 from facesearch.databases import SQLImageDatabase, SQLiteImageDatabase, SQLJobStore, open_job_store
-from facesearch.interfaces import ImageDatabase, JobStore
-from tests.contracts.job_parts import BEGUN, LEASE_S, OWNER, PLACE, Clock, new_job
+from tests.contracts.job_parts import BEGUN, LEASE_S, OWNER, PLACE, new_job
 from tests.contracts.job_store import JobStoreContract
+from tests.engines import OnSQLite
 from tests.fakes import FakeImageDatabase
 
 
-class TestSQLJobStoreOnSQLite(JobStoreContract):
-    @pytest.fixture
-    def database(self, tmp_path: Path) -> Iterator[ImageDatabase]:
-        database = SQLiteImageDatabase(tmp_path / "test.db", wait_s=30)
-        yield database
-        database.close()
-
-    @pytest.fixture
-    def jobs(self, database: ImageDatabase, clock: Clock) -> JobStore:
-        assert isinstance(database, SQLImageDatabase)
-        return SQLJobStore(database, clock)
+class TestSQLJobStoreOnSQLite(OnSQLite, JobStoreContract):
+    pass
 
 
 @pytest.fixture

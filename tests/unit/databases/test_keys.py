@@ -6,23 +6,14 @@ import pytest
 
 from facesearch.databases import SQLImageDatabase, SQLiteImageDatabase, SQLKeyStore, open_key_store
 from facesearch.errors import Conflict
-from facesearch.interfaces import ImageDatabase, KeyStore
-from tests.contracts.job_parts import BEGUN, Clock
+from tests.contracts.job_parts import BEGUN
 from tests.contracts.key_store import LATER, KeyStoreContract, new_key
+from tests.engines import OnSQLite
 from tests.fakes import FakeImageDatabase
 
 
-class TestSQLKeyStoreOnSQLite(KeyStoreContract):
-    @pytest.fixture
-    def database(self, tmp_path: Path) -> Iterator[ImageDatabase]:
-        database = SQLiteImageDatabase(tmp_path / "test.db", wait_s=30)
-        yield database
-        database.close()
-
-    @pytest.fixture
-    def keys(self, database: ImageDatabase, clock: Clock) -> KeyStore:
-        assert isinstance(database, SQLImageDatabase)
-        return SQLKeyStore(database, clock)
+class TestSQLKeyStoreOnSQLite(OnSQLite, KeyStoreContract):
+    pass
 
 
 @pytest.fixture

@@ -4,15 +4,18 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from facesearch.databases import SQLiteDatabase, SQLiteImageDatabase
+from facesearch.databases.migrate import check
 from facesearch.errors import Conflict, DatabaseUnavailable
-from facesearch.interfaces import DatabaseCRUD, ImageDatabase
+from facesearch.interfaces import DatabaseCRUD
 from tests.contracts.database_crud import DatabaseCRUDContract
 from tests.contracts.image_database import MODEL, ImageDatabaseContract, new_face
+from tests.engines import OnSQLite
 
 
 class TestSQLiteDatabase(DatabaseCRUDContract):
@@ -23,12 +26,8 @@ class TestSQLiteDatabase(DatabaseCRUDContract):
         database.close()
 
 
-class TestSQLiteImageDatabase(ImageDatabaseContract):
-    @pytest.fixture
-    def database(self, tmp_path: Path) -> Iterator[ImageDatabase]:
-        database = SQLiteImageDatabase(tmp_path / "test.db", wait_s=30)
-        yield database
-        database.close()
+class TestSQLiteImageDatabase(OnSQLite, ImageDatabaseContract):
+    pass
 
 
 def test_the_file_is_its_owners_alone(tmp_path: Path) -> None:
@@ -44,10 +43,10 @@ def test_commits_are_on_the_disk_and_readers_do_not_wait(tmp_path: Path) -> None
     with database._reading() as connection:
         pragmas = {
             name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
-            for name in ("journal_mode", "synchronous", "busy_timeout")
+            for name in ("journal_mode", "synchronous", "busy_timeout", "secure_delete")
         }
     database.close()
-    assert pragmas == {"journal_mode": "wal", "synchronous": 2, "busy_timeout": 5000}
+    assert pragmas == {"journal_mode": "wal", "synchronous": 2, "busy_timeout": 5000, "secure_delete": 1}
 
 
 @pytest.mark.parametrize("content", [b"not a database\n" * 100, b"SQLite format 3\x00" + b"\xff" * 4096])
@@ -155,3 +154,10 @@ def test_many_processes_may_make_the_file_at_once(tmp_path: Path) -> None:
 
     with ThreadPoolExecutor(8) as threads:
         assert len(set(threads.map(make, range(8)))) == 1
+
+
+def test_tables_that_another_process_makes_meanwhile_are_not_of_another_program(tmp_path: Path) -> None:
+    with closing(SQLiteImageDatabase(tmp_path / "test.db")) as database:
+        database.prepare()
+        with database._connection(writes=False) as connection:
+            check(connection, None)  # which was the version a moment ago

@@ -8,7 +8,7 @@ import pytest
 from facesearch.search import ExactIndex
 from facesearch.search.exact import NEVER
 from facesearch.search.measure import Rows
-from facesearch.search.scan import scan
+from facesearch.search.scan import scan_into
 from facesearch.workers import InlinePool
 from tests.contracts.face_history import MODEL, FaceHistory
 
@@ -75,16 +75,16 @@ def test_while_a_search_has_the_threads_others_do_without(
     started, go_on = threading.Event(), threading.Event()
     seen: list[int] = []
 
-    def patched(rows: Iterator[Rows], *arguments: object) -> object:
+    def patched(rows: Iterator[Rows], *arguments: object) -> None:
         blocks = list(rows)
         if threading.current_thread() is threading.main_thread():
             seen.append(sum(len(block.counts) for block in blocks))
         else:
             started.set()
             assert go_on.wait(20)
-        return scan(blocks, *arguments)  # type: ignore[arg-type]
+        scan_into(blocks, *arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("facesearch.search.spread.scan", patched)
+    monkeypatch.setattr("facesearch.search.sought.scan_into", patched)
     first = threading.Thread(target=index.search, args=(VECTORS[:1], 5, 9.0))
     first.start()
     try:

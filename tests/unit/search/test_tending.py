@@ -173,7 +173,7 @@ def test_a_graph_that_cannot_be_used_is_built_anew_with_a_line_in_the_log(
     elif what == "notes":
         data = bytearray(b"notes\n" * 1000)
     else:
-        with closing(make(tmp_path / "other").for_model("other", DIMENSION)) as other:
+        with closing(make(tmp_path / "other").of(1, "other", DIMENSION)) as other:
             theirs = FaceHistory()
             theirs.add(draw(1500, 1), model_id="other")
             other.catch_up(theirs)

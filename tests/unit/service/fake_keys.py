@@ -56,6 +56,10 @@ class FakeKeyStore(KeyStore):
                 return self._keys[at]
         raise KeyNotFound
 
+    def revoke_all(self, collection: str) -> list[str]:
+        of_it = [key for key in self._keys if key.collection == collection and key.revoked_at is None]
+        return [self.revoke(key.prefix).prefix for key in of_it]
+
     def note_use(self, prefix: str) -> None:
         self.notes += 1
         if self.note_error is not None:

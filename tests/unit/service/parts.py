@@ -9,18 +9,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 from sqlalchemy import Connection
 
 from facesearch.config import AccessSettings, IntakeSettings, LimitSettings, QualitySettings
-from facesearch.databases import SQLiteImageDatabase, open_job_store, open_key_store
+from facesearch.databases import SQLiteImageDatabase, open_collection_store, open_job_store, open_key_store
 from facesearch.errors import DatabaseUnavailable, ModelMismatch, WorkerDied
 from facesearch.images import AGTImage
-from facesearch.interfaces import ANY_FACE, Image, WorkerPool
+from facesearch.interfaces import ANY_FACE, FaceIndex, Image, ImageDatabase, ImageEncoder, WorkerPool
 from facesearch.records import Calibration, Detection, NewFace, Outcome, RatePoint, Wanted
 from facesearch.service import AGTAPI, EncodePhotos, KeyAccess
+from facesearch.service.encoders import Encoders
+from facesearch.service.galleries import Galleries
+from facesearch.service.outage import Outage
 from facesearch.workers import InlinePool
+from tests.contracts.api import Models, Photos
 from tests.fakes import FakeEncoder, FakeIndex
 
 COLOURS = FakeEncoder.model_id
@@ -48,6 +53,27 @@ def photo(*runs: tuple[Colour, int]) -> bytes:
     buffer = io.BytesIO()
     Pillow.fromarray(np.repeat(row[None], 24, axis=0)).save(buffer, "png")
     return buffer.getvalue()
+
+
+PHOTOS = Photos(
+    person=photo((BLACK, 5), (RED, 20)),
+    person_again=photo((BLACK, 9), (LIGHTER_RED, 25)),
+    other=photo((GREEN, 30)),
+    both=photo((LIGHTER_RED, 20), (BLACK, 4), (GREEN, 30)),
+    nobody=photo((BLACK, 20)),
+)
+
+
+class OfColours:
+    """What a contract of the service asks about, where photos are of colours."""
+
+    @pytest.fixture
+    def photos(self) -> Photos:
+        return PHOTOS
+
+    @pytest.fixture
+    def models(self) -> Models:
+        return Models(COLOURS, NEGATIVES, 3)
 
 
 class FakeKinds(FakeEncoder):
@@ -105,11 +131,13 @@ class SwitchedDatabase(SQLiteImageDatabase):
     """A real database that can be away.
 
     Remembers how many faces were added at a time, and takes `additions` of them. `fails` is called before
-    each transaction is committed, and may raise; `loses` likewise, after it.
+    each transaction is committed, and may raise; `loses` likewise, after it. Its views of other collections
+    obey the same switches.
     """
 
     def __init__(self, file: Path) -> None:
         super().__init__(file)
+        self._whole = self
         self.away: Exception | None = None
         self.fails: Callable[[], None] = lambda: None
         self.loses: Callable[[], None] = lambda: None
@@ -117,7 +145,7 @@ class SwitchedDatabase(SQLiteImageDatabase):
         self.additions: int | None = None
 
     def add_faces(self, faces: Sequence[NewFace], model_id: str) -> list[int]:
-        if len(self.added) == self.additions:
+        if len(self.added) == self._whole.additions:
             raise DatabaseUnavailable
         ids = super().add_faces(faces, model_id)
         self.added.append(len(faces))
@@ -134,39 +162,55 @@ class SwitchedDatabase(SQLiteImageDatabase):
         self._be_there()
         with super()._begun() as connection:
             yield connection
-            self.fails()
-        self.loses()
+            self._whole.fails()
+        self._whole.loses()
 
     def _be_there(self) -> None:
-        if self.away is not None:
-            raise self.away
+        if self._whole.away is not None:
+            raise self._whole.away
+
+
+def galleries_of(database: SwitchedDatabase, encoder: FakeEncoder) -> Galleries:
+    """The collections of a database."""
+    index = FakeIndex(encoder.model_id, encoder.dimension)
+    return Galleries(database, open_collection_store(database), Encoders(encoder), index, Outage())
 
 
 @dataclass
 class Parts:
-    """What an API is made of; `make` makes it."""
+    """What an API is made of; `make` makes it.
 
-    database: SwitchedDatabase
-    encoder: FakeKinds = field(default_factory=FakeKinds)
+    Args:
+        index: one of the encoder's vectors that keeps no file, where there is none.
+        encode_photos: with `open_image` and the encoder by default.
+    """
+
+    database: ImageDatabase
+    encoder: ImageEncoder = field(default_factory=FakeKinds)
     pool: WorkerPool = field(default_factory=LosingPool)
     quality: QualitySettings = field(default_factory=QualitySettings)
     intake: IntakeSettings = field(default_factory=IntakeSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)
     answers_stale: bool = True
+    open_image: Callable[[bytes, str], Image] = open_image
+    index: FaceIndex | None = None
+    encode_photos: EncodePhotos | None = None
 
     def make(self, imports_folder: Path) -> AGTAPI:
         return AGTAPI(
             self.database,
             self.encoder,
-            FakeIndex(self.encoder.model_id, self.encoder.dimension),
+            self.index or FakeIndex(self.encoder.model_id, self.encoder.dimension),
             self.pool,
+            collections=open_collection_store(self.database),
             jobs=open_job_store(self.database),
+            keys=open_key_store(self.database),
             access=KeyAccess(
                 open_key_store(self.database), imports_folder.parent / "access", AccessSettings()
             ),
             imports_folder=imports_folder,
-            open_image=open_image,
-            encode_photos=EncodePhotos(open_image, lambda: self.encoder),
+            open_image=self.open_image,
+            encode_photos=self.encode_photos or EncodePhotos(self.open_image, lambda: self.encoder),
             limits=self.limits,
             quality=self.quality,
             intake=self.intake,

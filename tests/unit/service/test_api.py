@@ -16,40 +16,22 @@ from facesearch.errors import (
 )
 from facesearch.interfaces import API, ImageDatabase
 from facesearch.records import AutoTolerance, Wanted
-from tests.contracts.api import APIContract, Make, Models, Photos, vector, zipped
+from tests.contracts.api import APIContract, Make, vector, zipped
 from tests.contracts.api_photos import APIPhotosContract
 from tests.unit.service.conftest import NewDatabase, Opened
 from tests.unit.service.parts import (
-    BLACK,
     COLOURS,
-    GREEN,
-    LIGHTER_RED,
     NEGATIVES,
-    RED,
+    PHOTOS,
     FakeKinds,
+    OfColours,
     Parts,
     SwitchedDatabase,
     photo,
 )
 
-PHOTOS = Photos(
-    person=photo((BLACK, 5), (RED, 20)),
-    person_again=photo((BLACK, 9), (LIGHTER_RED, 25)),
-    other=photo((GREEN, 30)),
-    both=photo((LIGHTER_RED, 20), (BLACK, 4), (GREEN, 30)),
-    nobody=photo((BLACK, 20)),
-)
 
-
-class TestAGTAPIOfFakes(APIContract, APIPhotosContract):
-    @pytest.fixture
-    def photos(self) -> Photos:
-        return PHOTOS
-
-    @pytest.fixture
-    def models(self) -> Models:
-        return Models(COLOURS, NEGATIVES, 3)
-
+class TestAGTAPIOfFakes(OfColours, APIContract, APIPhotosContract):
     @pytest.fixture
     def database(self, new_database: NewDatabase) -> ImageDatabase:
         return new_database()
@@ -167,9 +149,9 @@ def test_a_match_that_is_gone_by_the_answer_is_left_out(opened: Opened, new_data
     def without_the_first(ids: Any) -> Any:
         return {i: face for i, face in stored(ids).items() if i != 1}
 
-    database.get_faces = without_the_first  # type: ignore[method-assign]
     api = opened(database=database)
     ids = [api.add_face(PHOTOS.person, "a.png").id for _ in range(2)]
+    database.get_faces = without_the_first  # type: ignore[method-assign]
     (face,) = api.search_faces(PHOTOS.person, "a.png", 5, None).faces
     assert [match.face_id for match in face.matches] == ids[1:]
 

@@ -1,6 +1,9 @@
 import errno
+import hashlib
 import io
+import os
 import stat
+import struct
 import tracemalloc
 import zipfile
 import zlib
@@ -326,3 +329,77 @@ def test_archives_are_known_by_their_bytes() -> None:
     assert is_archive(b"\x1f\x8b" + zlib.compress(b"x"))
     assert is_archive(bytes(257) + b"ustar")
     assert not is_archive(b"\xff\xd8\xff")
+
+
+def digests(*photos: bytes) -> dict[bytes, int | None]:
+    return {hashlib.sha256(photo).digest(): len(photo) for photo in photos}
+
+
+ADA, BOB, CLEO = (bytes([n]) + os.urandom(3000) for n in range(3))
+
+
+def erased(data: bytes, *photos: bytes) -> tuple[list[int], bytes]:
+    """Erase photos from an archive; return their positions and the archive."""
+    file = io.BytesIO(data)
+    # BytesIO has no descriptor to be synchronised.
+    file.fileno = os.memfd_create("archive").__index__  # type: ignore[method-assign]
+    archive = PhotoArchive(file, LIMITS)
+    positions = archive.positions_of(digests(*photos))
+    archive.erase(positions)
+    return positions, file.getvalue()
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2])
+def test_erased_photos_are_gone_with_their_names_and_the_others_stay(compression: int) -> None:
+    files = {"notes.txt": b"n", "Ada/1.jpg": ADA, "Bob/1.jpg": BOB, "Ada/again.jpg": ADA, "Cleo.jpg": CLEO}
+    before = zipped(files, compression)
+    positions, after = erased(before, ADA, CLEO)
+    assert positions == [1, 3, 4]
+    assert len(after) == len(before)
+    for gone in (b"Ada", b"Cleo", b"again", *(photo[1000:1100] for photo in (ADA, CLEO))):
+        assert gone not in after
+    left = list(opened(after))
+    assert [entry.path for entry in left[::2]] == ["notes.txt", "Bob/1.jpg", "x" * 8]
+    assert (left[0].read(), left[2].read()) == (b"n", BOB)
+    for position in positions:
+        with pytest.raises(BrokenImage):
+            left[position].read()
+    assert erased(after, ADA, CLEO) == ([], after)
+
+
+def test_erasing_leaves_the_folder_that_the_others_get_their_names_from() -> None:
+    _, after = erased(zipped({"photos/Ada/1.jpg": ADA, "photos/Bob/1.jpg": BOB}), ADA)
+    archive = opened(after)
+    assert archive.only_top_folder == "photos"
+    assert [entry.path for entry in archive] == ["photos/" + "x" * 9, "photos/Bob/1.jpg"]
+
+
+def test_erasing_leaves_names_where_a_list_says_whose_they_are() -> None:
+    files = {"people.csv": b"path,person\nAda.jpg,Ada\nBob.jpg,Bob\n", "Ada.jpg": ADA, "Bob.jpg": BOB}
+    positions, after = erased(zipped(files), ADA)
+    assert positions == [0]
+    archive = opened(after)
+    assert [entry.path for entry in archive] == ["Ada.jpg", "Bob.jpg"]
+    assert archive.people is not None
+    assert archive.people.unused(entry.path for entry in archive) == []
+    assert ADA[1000:1100] not in zipped(files, zipfile.ZIP_STORED).replace(ADA, b"")
+
+
+def test_a_photo_whose_size_is_not_known_is_found_by_its_digest_alone() -> None:
+    archive = opened(zipped({"a.jpg": ADA, "b.jpg": BOB, "empty.jpg": b""}))
+    assert archive.positions_of(dict.fromkeys(digests(BOB), None)) == [1]
+    assert archive.positions_of({}) == []
+    assert archive.positions_of(digests(CLEO)) == []
+
+
+def test_names_that_are_written_twice_are_erased_twice() -> None:
+    """Info-ZIP writes names once more, in UTF-8, into extra fields of header and directory."""
+    name, told = b"M\x94ller.jpg", "Möller.jpg".encode()
+    field = struct.pack("<BI", 1, zlib.crc32(name)) + told
+    member = Member(
+        name, ADA, 0, len(ADA), zlib.crc32(ADA), extra=struct.pack("<2H", 0x7075, len(field)) + field
+    )
+    positions, after = erased(zip_of([member, Member(b"b.jpg", BOB, 0, len(BOB), zlib.crc32(BOB))]), ADA)
+    assert positions == [0]
+    assert b"ller" not in after
+    assert [entry.path for entry in opened(after)] == ["x" * 10, "b.jpg"]

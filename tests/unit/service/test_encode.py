@@ -1,12 +1,15 @@
 import pickle
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from facesearch.errors import BrokenImage, ModelMismatch, NotAnImage
 from facesearch.interfaces import ImageEncoder
-from facesearch.records import PhotoFile, Wanted
+from facesearch.records import CropStyle, PhotoFile, Wanted
 from facesearch.service import EncodePhotos
+from facesearch.service.encode import with_crops
+from tests.fakes import FakeEncoder
 from tests.unit.service.parts import (
     BLACK,
     COLOURS,
@@ -81,3 +84,49 @@ def test_a_process_builds_its_encoder_at_the_first_photo_and_keeps_it() -> None:
         copy([ONE])
     EncodePhotos(open_image, build, ("settings", 1), model_id=NEGATIVES)([ONE])
     assert built == [("settings", 1)]
+
+
+class Another(FakeEncoder):
+    model_id = "another"
+
+
+def build_other(model_id: str, *arguments: Any) -> ImageEncoder:
+    if model_id != "another":
+        raise ModelMismatch
+    built.append((model_id, *arguments))
+    return Another()
+
+
+def test_what_the_first_encoder_does_not_make_another_does_and_is_built_once() -> None:
+    built.clear()
+    task = EncodePhotos(open_image, build, ("another's settings",), "another", build_other=build_other)
+    for copy in (task, pickle.loads(pickle.dumps(task))):
+        assert copy.encoder().model_id == "another"
+        assert copy([ONE])[0].unwrap().faces_found == 1
+    assert built == [("another's settings",), ("another", "another's settings")]
+    with pytest.raises(ModelMismatch):
+        replace(task, model_id="unknown").encoder()
+    assert replace(task, model_id=NEGATIVES).encoder().model_id == NEGATIVES
+
+
+def test_crops_are_made_where_they_are_to_be_kept() -> None:
+    task = EncodePhotos(open_image, FakeKinds, wanted=Wanted(), crop_style=CropStyle(64))
+    kept, nobody = task([TWO, NOBODY])
+    crops = [face.crop for face in kept.unwrap().faces]
+    assert [crop and crop.media_type for crop in crops] == ["image/jpeg", "image/jpeg"]
+    middles = [open_image(crop.data, "").pixels[32, 32] for crop in crops if crop]
+    assert [[round(int(level), -2) for level in middle] for middle in middles] == [[200, 0, 0], [0, 200, 0]]
+    assert nobody.unwrap().faces == ()
+    assert [face.crop for o in EncodePhotos(open_image, FakeKinds)([TWO]) for face in o.unwrap().faces] == [
+        None
+    ]
+
+
+def test_a_photo_that_was_encoded_gets_the_crops_of_its_faces() -> None:
+    image = open_image(TWO.data, "two.png")
+    encoded = FakeKinds().encode(image)
+    assert with_crops(image, encoded, None) is encoded
+    cropped = with_crops(image, encoded, CropStyle(64, "webp"))
+    (pooled,) = EncodePhotos(open_image, FakeKinds, wanted=Wanted(), crop_style=CropStyle(64, "webp"))([TWO])
+    assert [face.crop for face in cropped.faces] == [face.crop for face in pooled.unwrap().faces]
+    assert cropped.faces[0].crop is not None

@@ -162,6 +162,14 @@ def test_imported_faces_have_a_name_and_no_box(tmp_path: Path, vectors: NDArray[
     assert faces[0].photo.file_name == "gallery.npz"
 
 
+def test_names_of_encodings_are_spelled_as_those_of_photos_are(tmp_path: Path) -> None:
+    names = tmp_path / "names.txt"
+    names.write_text(" Zoe\u0308 \nAna\x1b[2J\n\u202eBo \n", encoding="utf-8")
+    file = tmp_path / "gallery.npy"
+    np.save(file, np.eye(3, 128))
+    assert read_encodings(file, names).names == ["Zo\u00eb", "Ana[2J", "Bo"]
+
+
 def test_encodings_are_the_same_by_their_name_and_their_vector(vectors: NDArray[np.float64]) -> None:
     two = np.stack([vectors[0], vectors[0], vectors[1], vectors[0]]).astype(np.float32)
     faces = faces_of(Encodings(two, ["Ana", "Bo", "Ana", "Ana"]), "x.npz")

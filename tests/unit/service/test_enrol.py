@@ -1,13 +1,15 @@
+import hashlib
+
 import numpy as np
 import pytest
 
 from facesearch.config import QualitySettings
 from facesearch.errors import FaceRefused, NoFaceFound, SeveralFaces
 from facesearch.records import Box, EncodedPhoto, Face, PhotoInfo, Quality
-from facesearch.service.enrol import Naming, new_faces
+from facesearch.service.enrol import Fingerprint, Naming, new_faces
 
 NAMING = Naming("Ada", "0001", "a-1", {"team": "engines"})
-DIGEST = bytes(range(32))
+FILE = Fingerprint.of(b"a photo")
 NO_LIMITS = QualitySettings()
 
 
@@ -22,29 +24,35 @@ def encoded(*sizes: int, found: int | None = None) -> EncodedPhoto:
 
 
 def test_a_face_carries_all_that_is_said_of_its_photo() -> None:
-    (new,) = new_faces(NAMING, encoded(20, found=3), DIGEST, NO_LIMITS)
+    (new,) = new_faces(NAMING, encoded(20, found=3), FILE, NO_LIMITS)
     assert (new.person_name, new.version, new.external_id) == ("Ada", "0001", "a-1")
-    assert (new.metadata, new.photo_sha256) == ({"team": "engines"}, DIGEST)
+    assert new.metadata == {"team": "engines"}
+    assert (new.photo_sha256, new.photo_bytes) == (hashlib.sha256(b"a photo").digest(), 7)
     assert new.face.box.width == 20
+
+
+def test_a_face_may_be_given_to_a_person_that_there_is() -> None:
+    (new,) = new_faces(Naming("", "", person_id=7), encoded(20), FILE, NO_LIMITS)
+    assert new.person_id == 7
 
 
 def test_of_all_faces_those_below_a_limit_are_left_out() -> None:
     limits = QualitySettings(min_size_px=20)
-    assert [f.face.box.width for f in new_faces(NAMING, encoded(30, 10, 20), DIGEST, limits, "all")] == [
+    assert [f.face.box.width for f in new_faces(NAMING, encoded(30, 10, 20), FILE, limits, "all")] == [
         30,
         20,
     ]
     with pytest.raises(FaceRefused, match="size is 10, below 20"):
-        new_faces(NAMING, encoded(10, 11), DIGEST, limits, "all")
+        new_faces(NAMING, encoded(10, 11), FILE, limits, "all")
 
 
 def test_a_single_face_is_no_matter_of_choice() -> None:
-    assert len(new_faces(NAMING, encoded(30), DIGEST, NO_LIMITS, "single")) == 1
+    assert len(new_faces(NAMING, encoded(30), FILE, NO_LIMITS, "single")) == 1
     with pytest.raises(SeveralFaces, match="has 2 faces"):
-        new_faces(NAMING, encoded(30, 10), DIGEST, NO_LIMITS, "single")
+        new_faces(NAMING, encoded(30, 10), FILE, NO_LIMITS, "single")
 
 
 @pytest.mark.parametrize("faces", ["largest", "all", "single"])
 def test_a_photo_without_a_face_gives_none(faces: str) -> None:
     with pytest.raises(NoFaceFound):
-        new_faces(NAMING, encoded(), DIGEST, NO_LIMITS, faces)
+        new_faces(NAMING, encoded(), FILE, NO_LIMITS, faces)

@@ -5,9 +5,8 @@ import pytest
 from facesearch.config import IntakeSettings
 from facesearch.errors import DatabaseUnavailable, KeyReused, NoFaceFound
 from facesearch.records import Once
-from facesearch.service.first_answers import face_as_json, face_from_json
 from tests.unit.service.conftest import NewDatabase, Opened
-from tests.unit.service.test_api import PHOTOS
+from tests.unit.service.parts import PHOTOS
 
 ONCE = Once("a key", "this photo")
 
@@ -89,8 +88,3 @@ def test_a_photo_that_is_stored_already_is_told(
     if skips:
         assert (again.id, again.person_name, again.box) == (first.id, "Ada", first.box)
     assert database.newest_change() == (1 if skips else 2)
-
-
-def test_a_face_comes_back_from_json_as_it_was(opened: Opened) -> None:
-    added = opened().add_face(PHOTOS.person, "Zoë_0001.png")
-    assert face_from_json(face_as_json(added)) == added

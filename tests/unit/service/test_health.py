@@ -4,26 +4,23 @@ from pathlib import Path
 
 import pytest
 
+from facesearch.databases import open_collection_store
 from facesearch.errors import DatabaseUnavailable, Unavailable
 from facesearch.interfaces import API
 from facesearch.records import Figures, Readiness
-from facesearch.service.gallery import Gallery
+from facesearch.service.encoders import Encoders
+from facesearch.service.galleries import Galleries
 from facesearch.service.health import PartsHealth
-from tests.contracts.api import Photos
+from facesearch.service.outage import Outage
 from tests.contracts.health import HealthContract
 from tests.fakes import FakeIndex
 from tests.unit.service.conftest import NewDatabase, Opened
-from tests.unit.service.parts import COLOURS, FakeKinds, LosingPool, SwitchedDatabase
-from tests.unit.service.test_api import PHOTOS
+from tests.unit.service.parts import COLOURS, PHOTOS, FakeKinds, LosingPool, OfColours, SwitchedDatabase
 
 LIMIT_S = 20.0
 
 
-class TestPartsHealth(HealthContract):
-    @pytest.fixture
-    def photos(self) -> Photos:
-        return PHOTOS
-
+class TestPartsHealth(OfColours, HealthContract):
     @pytest.fixture
     def api(self, opened: Opened) -> API:
         return opened()
@@ -117,9 +114,10 @@ def silent(tmp_path: Path) -> Iterator[SilentDatabase]:
 
 def health_of(database: SwitchedDatabase, limit_s: float, answers_stale: bool = False) -> PartsHealth:
     encoder = FakeKinds(COLOURS)
-    gallery = Gallery(database, encoder, FakeIndex(encoder.model_id, encoder.dimension))
+    index = FakeIndex(encoder.model_id, encoder.dimension)
+    galleries = Galleries(database, open_collection_store(database), Encoders(encoder), index, Outage())
     return PartsHealth(
-        database, encoder, gallery, LosingPool(), lambda: (3, 1), lambda: answers_stale, limit_s
+        database, encoder, galleries, LosingPool(), lambda: (3, 1), lambda: answers_stale, limit_s
     )
 
 

@@ -1,3 +1,4 @@
+import hashlib
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -8,8 +9,9 @@ from typing import Any
 import pytest
 
 from facesearch.config import IntakeSettings, LimitSettings
-from facesearch.databases import open_job_store
+from facesearch.databases import open_collection_store, open_job_store
 from facesearch.errors import (
+    CollectionNotFound,
     DatabaseUnavailable,
     LeaseLost,
     ModelMismatch,
@@ -19,15 +21,14 @@ from facesearch.errors import (
 )
 from facesearch.interfaces import ImageDatabase
 from facesearch.records import CANCELLED, DONE, FAILED, RUNNING, ImportOptions, Job, NewJob, Outcome
-from facesearch.service import AGTAPI, import_run, job_runner
+from facesearch.service import AGTAPI, job_runner, lost_groups
 from facesearch.service import api as api_module
 from facesearch.service.archive import PhotoArchive
 from facesearch.service.import_jobs import ImportJobs
 from tests.contracts.api import Photos, vector, zipped
 from tests.contracts.imports import LIMIT_S, ImportsContract, OpenImports, files
 from tests.unit.service.conftest import NewDatabase, Opened
-from tests.unit.service.parts import LosingPool, Parts, SwitchedDatabase
-from tests.unit.service.test_api import PHOTOS
+from tests.unit.service.parts import PHOTOS, LosingPool, Parts, SwitchedDatabase
 from tests.unit.service.test_import_run import ReturningPool
 
 
@@ -149,7 +150,7 @@ def test_a_job_that_ends_its_processes_again_and_again_is_given_up(
 def test_a_pool_that_is_gone_puts_the_job_back_until_it_works(
     opened: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(import_run, "_POOL_PAUSE_S", 0.001)
+    monkeypatch.setattr(lost_groups, "_POOL_PAUSE_S", 0.001)
     api = opened(pool=ReturningPool(9))
     assert api.imports.wait(started(api).id, LIMIT_S).state == DONE
 
@@ -294,6 +295,64 @@ def test_an_import_here_that_fails_says_so(opened: Opened, new_database: NewData
     with pytest.raises(ModelMismatch):
         api.imports.run_here(source(ADA), "photos", ImportOptions(), lambda _: None)
     assert api.imports.jobs(1).items[0].error_code == ModelMismatch.code
+
+
+def test_photos_that_wait_are_erased_from_their_archives_and_not_enrolled(
+    opened: Opened, new_database: NewDatabase, tmp_path: Path
+) -> None:
+    database, gate = new_database(), threading.Event()
+    api = opened(database=database, pool=GatedPool(gate), intake=IntakeSettings(imports_at_once=1))
+    data = {"Ada_0001.png": PHOTOS.person, "Bob_0001.png": PHOTOS.both}
+    jobs = [api.imports.start(zipped(data), "a.zip", ImportOptions()) for _ in range(2)]
+    digest = hashlib.sha256(PHOTOS.person).digest()
+    api.imports.erase_photos(7, {digest: None})
+    api.imports.erase_photos(1, {})
+    assert {path.suffix for path in (tmp_path / "imports").iterdir()} == {"", ".zip"}
+    api.imports.erase_photos(1, {digest: len(PHOTOS.person)})
+    archives = list((tmp_path / "imports").glob("*.zip"))
+    assert len(archives) == 2
+    for archive in archives:
+        assert b"Ada" not in archive.read_bytes()
+        assert PHOTOS.person[-100:-30] not in archive.read_bytes()
+    gate.set()
+    for job in jobs:
+        assert api.imports.wait(job.id, LIMIT_S).state == DONE
+        assert [(file.path, file.status) for file in files(api.imports, job)] == [
+            ("", "failed"),
+            ("Bob_0001.png", "inserted" if job is jobs[0] else "duplicate"),
+        ]
+    assert not database.faces_of_photos([digest])
+    api.imports.stop()
+    api.imports.join()  # the archive of a job goes after its end is told
+    assert [path.name for path in (tmp_path / "imports").iterdir()] == ["place"]
+
+
+def test_an_import_into_a_collection_that_is_not_there_is_refused(opened: Opened, tmp_path: Path) -> None:
+    api, nowhere = opened(), ImportOptions(collection="nowhere")
+    with pytest.raises(CollectionNotFound):
+        api.imports.start(zipped(ADA), "a.zip", nowhere)
+    with pytest.raises(CollectionNotFound):
+        api.imports.run_here(source(ADA), "photos", nowhere, lambda _: None)
+    assert list((tmp_path / "imports").glob("*.zip")) == []
+    assert api.imports.jobs(10).items == ()
+
+
+def test_a_process_drops_a_job_that_was_erased_under_it_and_its_archive(
+    opened: Opened, new_database: NewDatabase, tmp_path: Path
+) -> None:
+    database, gate = new_database(), threading.Event()
+    store = open_collection_store(database)
+    store.add("short")
+    api = opened(database=database, pool=GatedPool(gate))
+    job = api.imports.start(zipped(ADA), "a.zip", ImportOptions(collection="short"))
+    while api.imports.get(job.id).state != RUNNING:
+        api.imports.wait(job.id, 0.01)
+    number = store.delete("short")
+    assert open_job_store(database).forget_collection(number) == [job.id]
+    gate.set()
+    while api.imports._runner._running:
+        api.imports._runner.wait_for_end(0.05)
+    assert list((tmp_path / "imports").glob("*.zip")) == []
 
 
 def _raise(error: BaseException) -> Callable[..., Any]:

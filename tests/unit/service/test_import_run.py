@@ -3,19 +3,20 @@ import io
 import threading
 import uuid
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
 from facesearch.config import LimitSettings, QualitySettings
-from facesearch.databases import open_job_store
-from facesearch.errors import DatabaseUnavailable, LeaseLost, ModelMismatch, Unavailable
+from facesearch.databases import open_collection_store, open_job_store
+from facesearch.errors import CollectionNotFound, DatabaseUnavailable, LeaseLost, ModelMismatch, Unavailable
 from facesearch.interfaces import JobStore, WorkerPool
-from facesearch.records import DONE, FileReport, ImportOptions, Job, NewJob, Outcome, PhotoFile
-from facesearch.service import EncodePhotos, import_run, import_writer
+from facesearch.records import DONE, CropStyle, FileReport, ImportOptions, Job, NewJob, Outcome, PhotoFile
+from facesearch.service import EncodePhotos, import_writer, lost_groups
 from facesearch.service.archive import PhotoArchive
+from facesearch.service.first_answers import FirstAnswers
 from facesearch.service.import_run import Enrolment, ImportRun
 from facesearch.service.import_writer import Stopped
 from tests.contracts.api import vector, zipped
@@ -24,10 +25,12 @@ from tests.unit.service.parts import (
     BLACK,
     COLOURS,
     GREEN,
+    NEGATIVES,
     RED,
     FakeKinds,
     LosingPool,
     SwitchedDatabase,
+    galleries_of,
     open_image,
     photo,
 )
@@ -43,6 +46,7 @@ class Bench:
     database: SwitchedDatabase
     pool: WorkerPool = field(default_factory=LosingPool)
     quality: QualitySettings = field(default_factory=QualitySettings)
+    crop_style: CropStyle | None = None
 
     @property
     def jobs(self) -> JobStore:
@@ -51,15 +55,19 @@ class Bench:
     def queue(self, options: ImportOptions | None = None) -> Job:
         """Add a job and take it."""
         place = uuid.uuid4().hex
-        self.jobs.add(NewJob(uuid.uuid4().hex, place, "a.zip", options or ImportOptions(), 0))
+        options = options or ImportOptions()
+        number = open_collection_store(self.database).get(options.collection).number
+        self.jobs.add(NewJob(uuid.uuid4().hex, place, "a.zip", options, 0, number))
         job = self.jobs.claim(place, OWNER, 60, 1)
         assert job is not None
         return job
 
     def run_of(self, job: Job, files: dict[str, bytes] | io.BytesIO, **more: Any) -> ImportRun:
         archive = PhotoArchive(files if isinstance(files, io.BytesIO) else zipped(files), LimitSettings())
-        task = EncodePhotos(open_image, FakeKinds)
-        parts = Enrolment(self.database, self.jobs, self.pool, lambda: COLOURS, task, self.quality)
+        task = EncodePhotos(open_image, FakeKinds, crop_style=self.crop_style)
+        answers = FirstAnswers(self.database, self.jobs)
+        galleries = galleries_of(self.database, FakeKinds())
+        parts = Enrolment(galleries, answers, self.jobs, self.pool, task, self.quality)
         return ImportRun(parts, job, archive, OWNER, more.pop("stop", threading.Event()), **more)
 
     def enrol(
@@ -85,7 +93,7 @@ def bench(new_database: NewDatabase) -> Bench:
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(import_run, "_POOL_PAUSE_S", 0.001)
+    monkeypatch.setattr(lost_groups, "_POOL_PAUSE_S", 0.001)
     monkeypatch.setattr(import_writer, "_FIRST_PAUSE_S", 0.001)
     monkeypatch.setattr(import_writer, "_LONGEST_PAUSE_S", 0.002)
 
@@ -356,3 +364,89 @@ def test_two_entries_of_one_name_have_a_report_each(bench: Bench) -> None:
         with pytest.warns(UserWarning, match="Duplicate name"):
             archive.writestr("a.png", photo((GREEN, 9)))
     assert statuses(bench.enrol(buffer)) == ["inserted"] * 2
+
+
+def test_an_import_goes_into_its_collection(bench: Bench) -> None:
+    store = open_collection_store(bench.database)
+    faces = store.faces(store.add("Büro 😀").number)
+    bench.enrol({"Ada_0001.png": photo((RED, 9))})
+    (report,) = bench.enrol({"Ada_0001.png": photo((RED, 9))}, ImportOptions(collection="Büro 😀"))
+    assert (report.status, report.duplicate_of) == ("inserted", None)
+    assert report.id is not None
+    assert [face.person_name for face in faces.get_faces([1, report.id]).values()] == ["Ada"]
+    assert list(bench.database.get_faces([1, report.id])) == [1]
+
+
+def test_an_import_ends_with_its_collection(bench: Bench) -> None:
+    store = open_collection_store(bench.database)
+    store.add("short")
+    job = bench.queue(ImportOptions(collection="short"))
+    store.delete("short")
+    store.add("short")
+    with pytest.raises(CollectionNotFound):
+        bench.run_of(job, people(1)).run()
+    assert bench.names() == []
+
+
+def test_crops_of_imported_faces_are_kept_where_that_is_wanted(bench: Bench) -> None:
+    bench.crop_style = CropStyle(64)
+    bench.enrol({"a.png": photo((RED, 9))})
+    crop = bench.database.crop(1)
+    assert crop is not None
+    assert crop.media_type == "image/jpeg"
+
+
+def test_an_import_goes_on_with_the_model_that_its_collection_got_meanwhile(bench: Bench) -> None:
+    class Switching(LosingPool):
+        """Somebody else stores the collection's first face while the first photos are encoded."""
+
+        def map(self, task: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Outcome[Any]]:
+            for item in items:
+                outcome = next(super().map(task, [item]))
+                if bench.database.newest_change() == 0:
+                    bench.database.add_faces([vector(3)], NEGATIVES)
+                yield outcome
+
+    bench.pool = Switching()
+    assert statuses(bench.enrol(people(9))) == ["inserted"] * 9
+    stored = bench.database.get_faces(range(1, 20)).values()
+    assert {face.model_id for face in stored} == {NEGATIVES}
+    assert len(stored) == 10
+
+
+def test_what_was_erased_while_it_waited_is_not_stored_and_not_named(bench: Bench) -> None:
+    """Also where it was encoded before, and where it is stored already."""
+    erased: set[int] = set()
+
+    class Erasing(LosingPool):
+        def map(self, task: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Outcome[Any]]:
+            for outcome in super().map(task, items):
+                erased.update((1, 2))
+                yield outcome
+
+    bench.enrol({"known.png": photo(((2, 1, 1), 4))})
+    bench.pool, job = Erasing(), bench.queue()
+    erased.add(0)
+    bench.run_of(job, people(4), erased=lambda: frozenset(erased)).run()
+    reports = bench.reports(job)
+    assert [(report.path, report.status) for report in reports] == [
+        *[("", "failed")] * 3,
+        ("Person3_0001.png", "inserted"),
+    ]
+    assert bench.names() == ["known", "Person3"]
+
+
+def test_a_duplicate_of_a_face_that_was_erased_meanwhile_is_not_named(bench: Bench) -> None:
+    bench.enrol(people(1))
+
+    class Erasing(LosingPool):
+        def map(self, task: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Outcome[Any]]:
+            yield from super().map(task, items)
+            bench.database.delete_faces([1])
+
+    bench.pool = Erasing()
+    reports = bench.enrol(people(2))
+    assert [(report.path, report.status) for report in reports] == [
+        ("", "duplicate"),
+        ("Person1_0001.png", "inserted"),
+    ]

@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from facesearch.errors import CollectionNotFound, Conflict, InvalidParameter, KeyNotFound
-from facesearch.records import Deed
+from facesearch.records import Deed, Key, NewKey
 from facesearch.service import issuing
 from facesearch.service.issuing import KeyDesk
 from facesearch.service.key_text import digest_of, new_key_text, prefix_of
@@ -58,11 +58,15 @@ def test_a_name_that_cannot_be_shown_is_refused(desk: KeyDesk, keys: FakeKeyStor
     assert keys.keys() == ()
 
 
-@pytest.mark.parametrize("collection", ["", "other", "Default", "default ", "x" * 1000])
-def test_there_is_one_collection(desk: KeyDesk, keys: FakeKeyStore, collection: str) -> None:
-    with pytest.raises(CollectionNotFound):
-        desk.create("read", collection, "")
-    assert keys.keys() == ()
+class WithoutCollections(FakeKeyStore):
+    def add(self, new: NewKey) -> Key:
+        raise CollectionNotFound
+
+
+def test_a_collection_that_there_is_not_is_named(deeds: list[Deed]) -> None:
+    with pytest.raises(CollectionNotFound, match="no collection 'other'"):
+        KeyDesk(WithoutCollections(), deeds.append).create("read", "other", "")
+    assert deeds == []
 
 
 def test_a_key_that_has_expired_is_not_made(desk: KeyDesk) -> None:

@@ -1,10 +1,20 @@
 import pytest
 
-from facesearch.service.gallery import Gallery
+from facesearch.databases import open_collection_store
+from facesearch.service.encoders import Encoders
+from facesearch.service.galleries import Galleries
 from facesearch.service.models import Models, interval, measured_rates
+from facesearch.service.outage import Outage
 from tests.contracts.api import vector
-from tests.fakes import FakeImageDatabase, FakeIndex
-from tests.unit.service.parts import CALIBRATION, COLOURS, NEGATIVES, FakeKinds
+from tests.fakes import FakeIndex
+from tests.unit.service.conftest import NewDatabase
+from tests.unit.service.parts import CALIBRATION, COLOURS, NEGATIVES, FakeKinds, SwitchedDatabase
+
+
+def models_of(database: SwitchedDatabase, model_id: str) -> Models:
+    encoders = Encoders(FakeKinds(model_id))
+    store = open_collection_store(database)
+    return Models(Galleries(database, store, encoders, FakeIndex(model_id, 3), Outage()), encoders)
 
 
 @pytest.mark.parametrize(
@@ -27,17 +37,17 @@ def test_the_pairs_of_two_people_stand_behind_false_matches_and_those_of_one_beh
     assert measured_rates(None) == ()
 
 
-def test_a_model_without_a_calibration_expects_nothing() -> None:
-    database, encoder = FakeImageDatabase(), FakeKinds(NEGATIVES)
-    models = Models(database, Gallery(database, encoder, FakeIndex(NEGATIVES, 3)), encoder)
+def test_a_model_without_a_calibration_expects_nothing(new_database: NewDatabase) -> None:
+    database = new_database()
+    models = models_of(database, NEGATIVES)
     database.add_faces([vector(3)], NEGATIVES)
     (model,) = models.all()
     assert (model.in_use, model.expected, model.by_size, model.rates) == (True, None, (), ())
 
 
-def test_the_size_is_that_of_now() -> None:
-    database, encoder = FakeImageDatabase(), FakeKinds(COLOURS)
-    models = Models(database, Gallery(database, encoder, FakeIndex(COLOURS, 3)), encoder)
+def test_the_size_is_that_of_now(new_database: NewDatabase) -> None:
+    database = new_database()
+    models = models_of(database, COLOURS)
     ids = database.add_faces([vector(3) for _ in range(5)], COLOURS)
     for there in (5, 3):
         (model,) = models.all()
@@ -46,8 +56,19 @@ def test_the_size_is_that_of_now() -> None:
         database.delete_faces(ids[:2])
 
 
-def test_the_sizes_that_are_told_grow() -> None:
-    database, encoder = FakeImageDatabase(), FakeKinds(COLOURS)
-    (model,) = Models(database, Gallery(database, encoder, FakeIndex(COLOURS, 3)), encoder).all()
+def test_the_sizes_that_are_told_grow(new_database: NewDatabase) -> None:
+    (model,) = models_of(new_database(), COLOURS).all()
     assert [alarms.faces for alarms in model.by_size] == [100, 1_000, 10_000, 100_000, 1_000_000]
     assert all(0 < alarms.false_alarm_rate <= 1 for alarms in model.by_size)
+
+
+def test_the_models_of_all_collections_are_told_once_each_and_those_that_cannot_be_made_are_not(
+    new_database: NewDatabase,
+) -> None:
+    database = new_database()
+    store = open_collection_store(database)
+    for name, model_id in (("a", NEGATIVES), ("b", NEGATIVES), ("c", "unknown")):
+        store.add(name, model_id, 3)
+    configured, other = models_of(database, COLOURS).all()
+    assert (configured.id, configured.in_use, configured.configured) == (COLOURS, False, True)
+    assert (other.id, other.in_use, other.configured) == (NEGATIVES, True, False)

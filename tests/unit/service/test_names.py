@@ -1,7 +1,7 @@
 import pytest
 
 from facesearch.errors import InvalidParameter
-from facesearch.service.names import base_name, person_and_version, readable_path
+from facesearch.service.names import base_name, given_name, person_and_version, readable_path
 
 
 @pytest.mark.parametrize(
@@ -76,3 +76,30 @@ def test_a_name_of_more_characters_than_can_be_stored_is_an_error() -> None:
     for path in (f"{'A' * 256}.jpg", f"{'A' * 256}_0001.jpg", f"{'A' * 256}/x.jpg"):
         with pytest.raises(InvalidParameter, match="more than 255"):
             person_and_version(path)
+
+
+def test_a_name_is_composed_after_all_that_is_not_shown_has_left_it() -> None:
+    assert person_and_version("Zoe\u202e\u0308_0001.jpg")[0] == "Zo\u00eb"
+
+
+@pytest.mark.parametrize("path", ["Ana/\u2003.jpg", " .jpg", "\u2003_.jpg", "\x00 \x00.jpg"])
+def test_no_name_has_a_blank_at_either_end(path: str) -> None:
+    name = person_and_version(path)[0]
+    assert name == name.strip()
+
+
+@pytest.mark.parametrize("name", ["Ana", "Zo\u00eb O'Neil", "نیلوفر\u200cی", "人" * 255, "👩\u200d🚀", ""])
+def test_a_name_that_is_shown_as_it_is_may_be_given(name: str) -> None:
+    assert given_name(name) == name
+
+
+def test_a_name_may_be_given_in_any_form() -> None:
+    assert given_name("Zoe\u0308") == "Zo\u00eb"
+
+
+@pytest.mark.parametrize(
+    "name", [" Ana", "Ana ", "\u00a0", "A\na", "A\x00na", "\x1b[2J", "\u202eanA", "\ud800"]
+)
+def test_a_name_that_would_be_shown_as_another_is_refused(name: str) -> None:
+    with pytest.raises(InvalidParameter, match="no control character"):
+        given_name(name)

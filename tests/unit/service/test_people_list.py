@@ -73,6 +73,7 @@ def test_further_columns_are_metadata_without_the_empty_cells() -> None:
 
 
 def test_names_lose_what_cannot_be_seen() -> None:
+    assert parsed("path,person\na.jpg,Ana \u202e\n").of("a.jpg") == Person("Ana", None, {})
     assert parsed("path,person\na.jpg,\u202eAna\0  Maria\x1b[2J\n").of("a.jpg") == Person(
         "Ana Maria[2J", None, {}
     )

@@ -103,3 +103,40 @@ def test_a_disk_that_takes_nothing_is_told_without_a_path(
     monkeypatch.setattr(os, "fsync", fail)
     with room.new_file() as file, pytest.raises(error):
         room.take(file, "other")
+
+
+def test_what_is_erased_from_an_archive_is_noted_beside_it_and_forgotten_with_it(room: WaitingRoom) -> None:
+    room.take(io.BytesIO(DATA), "job")
+    assert room.erased("job") == frozenset()
+    room.note_erased("job", [3, 12])
+    room.note_erased("job", [7])
+    assert room.erased("job") == {3, 7, 12}
+    assert files(room) == ["job.erased", "job.zip"]
+    assert room.older_than(-60) == ["job"]
+    room.forget("job")
+    assert files(room) == []
+
+
+def test_notes_that_outlived_their_archive_are_told_of(room: WaitingRoom) -> None:
+    room.take(io.BytesIO(DATA), "kept")
+    room.note_erased("gone", [1])
+    assert room.older_than(-60) == ["gone", "kept"]
+
+
+def test_a_note_that_a_power_failure_cut_off_does_not_count(room: WaitingRoom) -> None:
+    room.take(io.BytesIO(DATA), "job")
+    room.note_erased("job", [3])
+    with (room._folder / "job.erased").open("a") as notes:
+        notes.write("12")
+    assert room.erased("job") == {3}
+
+
+def test_an_archive_is_opened_to_be_changed_where_it_is_there(room: WaitingRoom) -> None:
+    room.take(io.BytesIO(DATA), "job")
+    assert room.open_to_erase("another") is None
+    file = room.open_to_erase("job")
+    assert file is not None
+    with file:
+        file.write(b"AN")
+    with room.open("job") as changed:
+        assert changed.read() == b"AN" + DATA[2:]
