@@ -7,9 +7,10 @@ A filter is one JSON object: a value that the metadata of a name must equal, or 
 import json
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Annotated, Any
 
-from fastapi import Depends, Query
+from fastapi import Depends, Form, Query
 
 from facesearch.errors import InvalidParameter
 from facesearch.records import (
@@ -63,6 +64,26 @@ async def _query(
 
 
 Among = Annotated[FaceQuery, Depends(_query)]
+_IN_FORM = "Counts where the query names none."
+
+
+async def _query_or_form(
+    in_query: Among,
+    external_id: Annotated[str | None, Form(max_length=_LONGEST, description=_IN_FORM)] = None,
+    filter_text: Annotated[
+        str | None, Form(alias="filter", max_length=_LONGEST, description=_IN_FORM, examples=[EXAMPLE])
+    ] = None,
+) -> FaceQuery:
+    query = in_query
+    if external_id is not None and query.external_id is None:
+        query = replace(query, external_id=external_id)
+    if filter_text is not None and not query.conditions:
+        query = replace(query, conditions=conditions_of(filter_text))
+    return query
+
+
+AmongOfForm = Annotated[FaceQuery, Depends(_query_or_form)]
+"""As `Among`, for requests that carry a form: what is personal need not be in the URL then."""
 
 
 def conditions_of(text: str) -> tuple[Condition, ...]:

@@ -21,7 +21,7 @@ from facesearch.records import POOLINGS, FaceProbe, PhotoProbe, Probe, SearchTer
 from facesearch.web import gallery_answers as answers
 from facesearch.web.bodies import MOST_PHOTOS
 from facesearch.web.examples import anywhere, example, refused
-from facesearch.web.filters import Among
+from facesearch.web.filters import Among, AmongOfForm
 from facesearch.web.gallery_examples import SEARCHED, SEARCHED_WITH_ONE
 from facesearch.web.gallery_schemas import V1Search, VectorBody
 from facesearch.web.ids import FaceId
@@ -73,6 +73,7 @@ async def search(
     collection: Collection,
     terms: Terms,
     wanted: WantedFaces,
+    among: AmongOfForm,
     combine: Combine = None,
 ) -> JSONResponse:
     """Faces from left to right, matches nearest first; a photo without a face has no faces.
@@ -90,7 +91,7 @@ async def search(
     def probe() -> Probe:
         return PhotoProbe(tuple(read(photo) for photo in file), wanted, combine)
 
-    return await _searched(request, collection, probe, terms)
+    return await _searched(request, collection, probe, replace(terms, query=among))
 
 
 @router.post(

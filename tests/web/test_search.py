@@ -79,6 +79,18 @@ def test_what_is_searched_for_reaches_the_gallery(
     assert api.calls[-1][3] == SearchTerms(7, LeastSimilarity(80.0), among, by_person=True)
 
 
+def test_what_is_personal_may_be_in_the_form(client: TestClient, api: FakeAPI) -> None:
+    form = {"filter": '{"site": "Paris"}', "external_id": "b-1"}
+    paris, rome = (FaceQuery(None, "b-1", (Condition("site", "in", (site,)),)) for site in ("Paris", "Rome"))
+    assert client.post("/v1/search", files=PHOTO, data=form).status_code == 200
+    assert api.calls[-1][3] == SearchTerms(1, None, paris)
+    # The query counts where both name it.
+    assert client.post('/v1/search?filter={"site":"Rome"}', files=PHOTO, data=form).status_code == 200
+    assert api.calls[-1][3] == SearchTerms(1, None, rome)
+    answer = client.post("/v1/search", files=PHOTO, data={"filter": "site"})
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid_parameter")
+
+
 @pytest.mark.parametrize(("route", "sent"), ROUTES)
 def test_without_anything_it_is_the_nearest_face_of_all(
     client: TestClient, api: FakeAPI, route: str, sent: dict[str, Any]
