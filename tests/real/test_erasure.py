@@ -112,12 +112,10 @@ class Service:
                 open_job_store(database).finish(ahead.id, "a test", "done")
 
 
-@pytest.fixture(params=["exact", pytest.param("hnsw", marks=pytest.mark.hnsw)])
+@pytest.fixture
 def service(request: pytest.FixtureRequest, database_settings: Settings, tmp_path: Path) -> Iterator[Service]:
     if request.param == "hnsw":
         pytest.importorskip("usearch")
-        if database_settings.database.engine == "mysql":
-            pytest.skip("The copy does not ask which database it follows.")
     database = database_settings.database.model_dump(mode="json")
     database["password"] = database_settings.database.password.get_secret_value()
     settings = {
@@ -133,7 +131,17 @@ def service(request: pytest.FixtureRequest, database_settings: Settings, tmp_pat
         yield Service(server, Settings(data_dir=data, database=database_settings.database))
 
 
+# A copy does not ask which database it follows: each kind on one of them is enough.
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("database_settings", "service"),
+    [
+        ("sqlite", "exact"),
+        pytest.param("sqlite", "hnsw", marks=pytest.mark.hnsw),
+        pytest.param("mysql", "exact", marks=pytest.mark.mysql),
+    ],
+    indirect=True,
+)
 def test_what_was_erased_is_nowhere_byte_by_byte(service: Service) -> None:
     """Faces by their ids, a person with all faces, and a collection, one after the other."""
     for number in range(3):
