@@ -33,6 +33,9 @@ Value = str | int | float | bool
 
 _RANGE = (ABOVE, AT_LEAST, BELOW, AT_MOST)
 _LONGEST = 16_384
+# A server takes a request line of 64 KiB, in which a character may be twelve bytes.
+_LONGEST_IN_URL = 2_048
+_LONGEST_ID = 255
 EXAMPLE = (
     '{"site": "Paris", "team": {"in": ["a", "b"]}, "age": {"gte": 30, "lt": 40}, "badge": {"exists": true}}'
 )
@@ -44,13 +47,13 @@ async def _query(
         Query(max_length=MOST, description="Only faces of this person's id, or of these; 0 is nobody."),
     ] = None,
     external_id: Annotated[
-        str | None, Query(max_length=_LONGEST, description="Only faces of this external id.")
+        str | None, Query(max_length=_LONGEST_ID, description="Only faces of this external id.")
     ] = None,
     filter_text: Annotated[
         str | None,
         Query(
             alias="filter",
-            max_length=_LONGEST,
+            max_length=_LONGEST_IN_URL,
             description="Only faces whose metadata is so, as a JSON object: a value, or an object of `in`, "
             "`gt`, `gte`, `lt`, `lte` and `exists`, by name.",
             examples=[EXAMPLE],
@@ -69,7 +72,7 @@ _IN_FORM = "Counts where the query names none."
 
 async def _query_or_form(
     in_query: Among,
-    external_id: Annotated[str | None, Form(max_length=_LONGEST, description=_IN_FORM)] = None,
+    external_id: Annotated[str | None, Form(max_length=_LONGEST_ID, description=_IN_FORM)] = None,
     filter_text: Annotated[
         str | None, Form(alias="filter", max_length=_LONGEST, description=_IN_FORM, examples=[EXAMPLE])
     ] = None,
