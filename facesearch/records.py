@@ -459,7 +459,7 @@ class FaceChanges:
             yield FaceChange(int(number), int(face_id), None if removed else self.embeddings[at], int(person))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class FaceFilter:
     """Which gallery faces may be found: a face satisfies all that is given; None gives nothing.
 
