@@ -1,6 +1,7 @@
 import dataclasses
 import inspect
 import pickle
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,8 +32,13 @@ def test_a_record_is_frozen_and_takes_no_other_attribute(record: type) -> None:
 @pytest.mark.parametrize("record", ALL, ids=lambda record: record.__name__)
 def test_a_record_with_an_array_is_not_compared_by_value(record: type) -> None:
     """An array's == is an array; Python would fail to take that for a truth value."""
-    holding = {records.Embedding, records.Embedding | None, NDArray[np.uint8], tuple[Face, ...]}
-    holding.add(NDArray[np.int64] | None)
+    holding: set[Any] = {
+        records.Embedding,
+        records.Embedding | None,
+        NDArray[np.uint8],
+        NDArray[np.int64] | None,
+        tuple[Face, ...],
+    }
     holds_array = any(field.type in holding for field in dataclasses.fields(record))
     nested = any(field.type is Face for field in dataclasses.fields(record))
     assert record.__dataclass_params__.eq is not (holds_array or nested)  # type: ignore[attr-defined]
