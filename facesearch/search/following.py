@@ -11,7 +11,7 @@ from facesearch.errors import ModelMismatch, Unavailable
 from facesearch.interfaces import ImageDatabase
 from facesearch.records import FaceChange, FaceChanges
 from facesearch.search.graph_layout import is_settled, settle
-from facesearch.search.layout import ERASED, FACE, MARKER, REMOVED, Damaged, Missing
+from facesearch.search.layout import FACE, MARKER, REMOVED, Damaged, Missing
 from facesearch.search.mapped_file import gathered
 from facesearch.search.matrix import SharedMatrix
 from facesearch.search.snapshot import Snapshot
@@ -211,7 +211,8 @@ def _obsolete(snapshot: Snapshot, batch: FaceChanges) -> NDArray[np.int64]:
     met = np.flatnonzero(batch.face_ids <= snapshot.highest_id)
     places: NDArray[np.int64] = snapshot.places_of(batch.face_ids[met])
     kinds = snapshot.picked("kind", places)
-    places = places[(kinds == FACE) | (kinds == ERASED)]
+    # Whatever else is there: a process that was killed in it may have left half of a kind.
+    places = places[(kinds != REMOVED) & (kinds != MARKER)]
     if not len(places):
         return places
     order = met[np.argsort(batch.face_ids[met])]

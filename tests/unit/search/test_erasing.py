@@ -166,15 +166,18 @@ class Killed(BaseException):
 
 
 @pytest.fixture
-def killed_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[], None]], bool]:
-    """Run something that ends before the n-th write or sync; return whether it was broken off."""
+def killed_at(monkeypatch: pytest.MonkeyPatch) -> Callable[..., bool]:
+    """Run something that ends before the n-th write or sync, or half-way in it; return whether it was."""
 
-    def run(step: int, call: Callable[[], None]) -> bool:
+    def run(step: int, call: Callable[[], None], halfway: bool = False) -> bool:
         left = [step]
 
         def counted(real: Callable[..., Any]) -> Callable[..., Any]:
             def ends(*arguments: Any) -> Any:
                 if left[0] == 0:
+                    if halfway and len(arguments) == 3:
+                        descriptor, data, at = arguments
+                        real(descriptor, data[: len(data) // 2], at)
                     raise Killed
                 left[0] -= 1
                 return real(*arguments)
@@ -197,7 +200,7 @@ def test_a_catch_up_that_is_killed_anywhere_is_made_good_by_the_next(
     make: Make,
     history: FaceHistory,
     tmp_path: Path,
-    killed_at: Callable[[int, Callable[[], None]], bool],
+    killed_at: Callable[..., bool],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     make().catch_up(history)
@@ -228,6 +231,30 @@ def test_a_catch_up_that_is_killed_anywhere_is_made_good_by_the_next(
             make().catch_up(history)
     assert steps > 10
     assert caplog.text == "", "nothing was taken for damaged"
+
+
+def test_a_kill_half_way_in_a_write_is_made_good_by_who_had_looked_before(
+    make: Make, history: FaceHistory, tmp_path: Path, killed_at: Callable[..., bool]
+) -> None:
+    """Rows are confirmed once per process: this one takes them for what they were."""
+    make().catch_up(history)
+    steps, ended = 0, False
+    while not ended:
+        other = make()
+        other.catch_up(history)
+        gone = [steps + 1, 250 - steps]
+        vectors = np.array([face.embedding for face in history.stored() if face.face_id in gone])
+        traces = Traces(tmp_path, vectors)
+        history.remove(gone)
+        ended = not killed_at(steps, partial(make().catch_up, history), halfway=True)
+        other.catch_up(history)
+        assert traces.left() == set()
+        confirm(other, history)
+        confirm(make(), history)
+        history.add(vectors)
+        make().catch_up(history)
+        steps += 1
+    assert steps > 10
 
 
 def test_who_reads_meanwhile_misses_those_faces_at_most(
