@@ -15,7 +15,7 @@ from facesearch.bootstrap.service import build_api, make_app
 from facesearch.encoders.cards import ModelCard
 from facesearch.encoders.fetch import check_fetchable
 from facesearch.encoders.self_test import SelfTest
-from facesearch.service.folder_parts import Part
+from facesearch.service.intake.folder_parts import Part
 
 __all__ = [
     "ModelCard",

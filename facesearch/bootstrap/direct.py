@@ -32,7 +32,7 @@ from facesearch.records import (
     SearchTerms,
     Wanted,
 )
-from facesearch.service.waiting_room import WaitingRoom
+from facesearch.service.intake.waiting_room import WaitingRoom
 from facesearch.web import answers, gallery_answers, photos_answers
 from facesearch.web.callers import collection_of
 from facesearch.web.filters import conditions_of

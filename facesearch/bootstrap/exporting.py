@@ -18,9 +18,9 @@ from facesearch.errors import ModelMismatch
 from facesearch.interfaces import ImageDatabase
 from facesearch.records import LOCAL, Deed
 from facesearch.service.encoders import Encoders
-from facesearch.service.export_file import CollectionFile, is_exported_collection
-from facesearch.service.exporting import export_collection, new_file
-from facesearch.service.restoring import Restoring
+from facesearch.service.exports.reading import CollectionFile, is_exported_collection
+from facesearch.service.exports.restoring import Restoring
+from facesearch.service.exports.writing import export_collection, new_file
 
 Progress = Callable[[str, int, int], None]
 

@@ -9,10 +9,10 @@ from facesearch.config import LimitSettings, Settings
 from facesearch.encoders import KINDS
 from facesearch.records import DEFAULT_COLLECTION, FileReport, ImportOptions, Job
 from facesearch.service import faces_of, read_encodings
-from facesearch.service.archive import PhotoArchive
-from facesearch.service.folder import PhotoFolder
-from facesearch.service.folder_parts import FolderParts
-from facesearch.service.photo_source import PhotoSource
+from facesearch.service.intake.archive import PhotoArchive
+from facesearch.service.intake.folder import PhotoFolder
+from facesearch.service.intake.folder_parts import FolderParts
+from facesearch.service.intake.photo_source import PhotoSource
 
 
 def import_encodings(

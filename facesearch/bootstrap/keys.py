@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from facesearch.bootstrap.service import key_access
 from facesearch.config import Settings
 from facesearch.databases import open_image_database, open_key_store
-from facesearch.service.issuing import KeyDesk
+from facesearch.service.keys.issuing import KeyDesk
 
 __all__ = ["KeyDesk", "key_desk"]
 

@@ -21,14 +21,14 @@ from facesearch.encoders import encoder_of_model, make_encoder
 from facesearch.images import AGTImage
 from facesearch.records import Job
 from facesearch.service import EncodePhotos
-from facesearch.service.archive import PhotoArchive
 from facesearch.service.erasure_notes import ERASURES, ErasureNotes
-from facesearch.service.folder import PhotoFolder
-from facesearch.service.photo_source import PhotoSource
-from facesearch.service.reencode_run import ReencodingParts
-from facesearch.service.reencoding import Reencoding
-from facesearch.service.waiting_photos import WaitingPhotos
-from facesearch.service.waiting_room import WaitingRoom
+from facesearch.service.intake.archive import PhotoArchive
+from facesearch.service.intake.folder import PhotoFolder
+from facesearch.service.intake.photo_source import PhotoSource
+from facesearch.service.intake.waiting_photos import WaitingPhotos
+from facesearch.service.intake.waiting_room import WaitingRoom
+from facesearch.service.reencoding.run import ReencodingParts
+from facesearch.service.reencoding.second_model import Reencoding
 from facesearch.web import answers
 
 

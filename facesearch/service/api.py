@@ -53,14 +53,14 @@ from facesearch.service.first_answers import FirstAnswers
 from facesearch.service.galleries import Galleries
 from facesearch.service.gallery import GalleryParts
 from facesearch.service.health import PartsHealth
-from facesearch.service.import_jobs import ImportJobs
-from facesearch.service.import_run import Enrolment
+from facesearch.service.imports.jobs import ImportJobs
+from facesearch.service.imports.run import Enrolment
+from facesearch.service.imports.vectors import import_vectors
 from facesearch.service.lookup import Lookup
 from facesearch.service.models import Models
 from facesearch.service.outage import Outage
 from facesearch.service.probes import Probes
 from facesearch.service.tolerance import check_tolerance
-from facesearch.service.vector_import import import_vectors
 
 # How long a bulk waits for a database that is away; its job goes on whenever that is back.
 OUTAGE_S = 60.0

@@ -17,7 +17,7 @@ from facesearch.records import (
     Wanted,
     WantedTolerance,
 )
-from facesearch.service.names import base_name
+from facesearch.service.intake.names import base_name
 from facesearch.service.similarity import similarity_at
 from facesearch.service.tolerance import distance_of_pairs
 from facesearch.timings import stage

@@ -1,45 +1,15 @@
-"""Who the faces of a photo are, and which of them go into the gallery."""
+"""Which faces of a photo go into the gallery, and with what."""
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from facesearch.config import QualitySettings
 from facesearch.errors import FaceRefused, NoFaceFound, SeveralFaces
-from facesearch.records import EncodedPhoto, Metadata, NewFace
-from facesearch.service.names import person_and_version
-from facesearch.service.photo_source import PhotoSource
+from facesearch.records import EncodedPhoto, NewFace
+from facesearch.service.intake.naming import Naming
 from facesearch.service.refusal import check_quality
 
 LARGEST, ALL, SINGLE = FACES = ("largest", "all", "single")
-
-
-@dataclass(frozen=True, slots=True)
-class Naming:
-    """What is said of the faces of one photo, by its path, by an importer's list or by a client.
-
-    `person_id` names a person that there is; the name does not count then.
-    """
-
-    person_name: str
-    version: str
-    external_id: str | None = None
-    metadata: Metadata = field(default_factory=dict)
-    person_id: int | None = None
-
-    @classmethod
-    def by_path(cls, path: str, only_top_folder: str | None = None) -> "Naming":
-        """Name a photo's faces by where the photo lies."""
-        return cls(*person_and_version(path, only_top_folder))
-
-    @classmethod
-    def in_source(cls, path: str, source: PhotoSource) -> "Naming":
-        """Name a photo's faces as the source's list does, and where it does not, by where the photo lies."""
-        by_path = cls.by_path(path, source.only_top_folder)
-        listed = source.people.of(path) if source.people else None
-        if listed is None:
-            return by_path
-        name = listed.person or by_path.person_name
-        return cls(name, by_path.version, listed.external_id, listed.metadata)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,10 +18,11 @@ from facesearch.records import (
     PhotoFile,
 )
 from facesearch.service.encode import with_crops
-from facesearch.service.enrol import FACES, LARGEST, Fingerprint, Naming, new_faces
+from facesearch.service.enrol import FACES, LARGEST, Fingerprint, new_faces
 from facesearch.service.first_answers import FirstAnswers
 from facesearch.service.galleries import FoundCollection, Galleries
-from facesearch.service.names import base_name, given_name, person_and_version
+from facesearch.service.intake.names import base_name, given_name, person_and_version
+from facesearch.service.intake.naming import Naming
 from facesearch.timings import stage
 
 

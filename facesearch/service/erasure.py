@@ -9,8 +9,8 @@ from facesearch.interfaces import ImageDatabase, JobStore, KeyStore
 from facesearch.records import DEFAULT_NUMBER, FaceQuery
 from facesearch.service.erasure_notes import ErasureNotes
 from facesearch.service.galleries import FoundCollection, Galleries
-from facesearch.service.import_jobs import ImportJobs
-from facesearch.service.keyring import FRESH_S
+from facesearch.service.imports.jobs import ImportJobs
+from facesearch.service.keys.keyring import FRESH_S
 
 MOST_FACES_A_CALL = 10_000
 

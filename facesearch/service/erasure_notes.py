@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from facesearch.service.host_lock import private_file
-from facesearch.service.waiting_room import disk_errors
+from facesearch.service.intake.waiting_room import disk_errors
 
 ERASURES = "erasures"  # their folder, in that of the archives
 

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from facesearch.errors import BrokenImage, FacesearchError, Invalid, NoFaceFound, TaskTimedOut, WorkerDied
 from facesearch.interfaces import Image, ImageEncoder, WorkerPool
 from facesearch.records import Embedding, Outcome
-from facesearch.service.archive import IMAGE_SUFFIXES
 from facesearch.service.encode import LARGEST_FACE, encoder_of_this_process
-from facesearch.service.names import person_and_version
+from facesearch.service.intake.archive import IMAGE_SUFFIXES
+from facesearch.service.intake.names import person_and_version
 
 PHOTOS_PER_TASK = 8
 

@@ -8,7 +8,7 @@ from facesearch.records import Once, Page, Person
 from facesearch.service.erasure import Erasure
 from facesearch.service.first_answers import FirstAnswers
 from facesearch.service.galleries import Galleries
-from facesearch.service.names import given_name
+from facesearch.service.intake.names import given_name
 
 
 class StoredPeople(People):

@@ -21,8 +21,8 @@ from facesearch.records import (
     VectorProbe,
 )
 from facesearch.service.galleries import FoundCollection, Galleries
+from facesearch.service.intake.names import base_name
 from facesearch.service.lookup import ModelSwitched
-from facesearch.service.names import base_name
 from facesearch.timings import stage
 
 MOST_PHOTOS = 16

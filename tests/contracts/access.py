@@ -10,7 +10,7 @@ from facesearch.config import AccessSettings
 from facesearch.errors import KeyMissing, KeyRefused, RateLimited
 from facesearch.interfaces import Access, KeyStore
 from facesearch.records import Caller, Deed, NewKey
-from facesearch.service.key_text import digest_of, new_key_text, prefix_of
+from facesearch.service.keys.key_text import digest_of, new_key_text, prefix_of
 
 NewAccess = Callable[[AccessSettings], Access]
 LIMIT_S = 20.0

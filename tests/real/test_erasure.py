@@ -19,7 +19,7 @@ from facesearch.config import Settings
 from facesearch.databases import open_image_database, open_job_store
 from facesearch.databases.collections import SQLCollectionStore
 from facesearch.records import ImportOptions, NewJob
-from facesearch.service.waiting_room import WaitingRoom
+from facesearch.service.intake.waiting_room import WaitingRoom
 from tests.real import traces
 from tests.server import Server
 

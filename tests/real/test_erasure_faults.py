@@ -40,10 +40,10 @@ from facesearch.records import (
 )
 from facesearch.search import erasing
 from facesearch.service import AGTAPI
-from facesearch.service.archive import PhotoArchive
 from facesearch.service.galleries import Galleries
-from facesearch.service.import_jobs import ImportJobs
-from facesearch.service.waiting_room import WaitingRoom
+from facesearch.service.imports.jobs import ImportJobs
+from facesearch.service.intake.archive import PhotoArchive
+from facesearch.service.intake.waiting_room import WaitingRoom
 from tests.real import traces
 
 LIMIT_S = 60.0

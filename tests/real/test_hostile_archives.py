@@ -298,7 +298,7 @@ import io, json, resource, sys
 from pathlib import Path
 from facesearch.config import LimitSettings
 from facesearch.errors import FacesearchError
-from facesearch.service.archive import PhotoArchive
+from facesearch.service.intake.archive import PhotoArchive
 
 used = int(Path("/proc/self/status").read_text().partition("VmData:")[2].split()[0]) * 1024
 resource.setrlimit(resource.RLIMIT_DATA, (used + 160 * 1024**2,) * 2)

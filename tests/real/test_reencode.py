@@ -27,7 +27,7 @@ DIES = """
 import os, sys
 from facesearch.bootstrap.reencoding import reencode
 from facesearch.config import Settings
-from facesearch.service import reencode_run
+from facesearch.service.reencoding import run as reencode_run
 reencode_run._REPORTS_A_TRANSACTION = reencode_run._PHOTOS_A_TASK = 1
 settings = Settings.model_validate_json(sys.stdin.read())
 reencode(settings, "default", sys.argv[1], None, lambda _: os.kill(os.getpid(), 9))

@@ -7,7 +7,7 @@ import pytest
 
 from facesearch.databases import open_collection_store
 from tests.unit.commands.exported import Run, database_in, running
-from tests.unit.service.exports import MODEL, fill, in_manifest, rewritten
+from tests.unit.service.exported_files import MODEL, fill, in_manifest, rewritten
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from facesearch.bootstrap.keys import key_desk
 from facesearch.cli import main
 from facesearch.config import Settings
 from facesearch.databases import open_collection_store, open_image_database
-from facesearch.service.key_text import digest_of, prefix_of
+from facesearch.service.keys.key_text import digest_of, prefix_of
 
 Run = Callable[..., Result]
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.unit.commands.exported import Run, database_in, running, with_colours
 from tests.unit.service.parts import COLOURS, GREEN, LIGHTER_RED, NEGATIVES, RED, photo
-from tests.unit.service.test_reencoding import SIZE, add
+from tests.unit.service.reencoding.test_second_model import SIZE, add
 
 UNKNOWN = "There is no such collection. `facesearch collections list` shows those that there are."
 

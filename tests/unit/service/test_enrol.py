@@ -6,7 +6,8 @@ import pytest
 from facesearch.config import QualitySettings
 from facesearch.errors import FaceRefused, NoFaceFound, SeveralFaces
 from facesearch.records import Box, EncodedPhoto, Face, PhotoInfo, Quality
-from facesearch.service.enrol import Fingerprint, Naming, new_faces
+from facesearch.service.enrol import Fingerprint, new_faces
+from facesearch.service.intake.naming import Naming
 
 NAMING = Naming("Ada", "0001", "a-1", {"team": "engines"})
 FILE = Fingerprint.of(b"a photo")

@@ -11,12 +11,12 @@ from facesearch.errors import CollectionNotFound, Conflict, DatabaseUnavailable,
 from facesearch.records import EVERY_FACE, EnrolmentTerms, ImportOptions, NewKey, Once, PhotoFile
 from facesearch.service import AGTAPI
 from facesearch.service.galleries import Galleries
-from facesearch.service.key_text import digest_of, new_key_text, prefix_of
-from facesearch.service.keyring import Keyring
+from facesearch.service.keys.key_text import digest_of, new_key_text, prefix_of
+from facesearch.service.keys.keyring import Keyring
 from tests.contracts.imports import LIMIT_S, files
 from tests.unit.service.conftest import NewDatabase, Opened
+from tests.unit.service.imports.test_jobs import GatedPool
 from tests.unit.service.parts import GREEN, RED, SwitchedDatabase, photo
-from tests.unit.service.test_import_jobs import GatedPool
 
 ADA, BOB = photo((RED, 20)), photo((GREEN, 20))
 

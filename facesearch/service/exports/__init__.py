@@ -1,0 +1,1 @@
+"""Collections as files: written, read and restored."""

@@ -1,0 +1,1 @@
+"""Importing many photos, as jobs."""
