@@ -5,6 +5,8 @@ FACESEARCH_REQUIRE_FACES=1 one of the mark `faces`, FACESEARCH_REQUIRE_HNSW=1 on
 FACESEARCH_REQUIRE_FUZZ=1 one of the mark `fuzz`;
 `tests.weights` has variables of its own.
 
+`-n auto` spreads the tests over processes, four at most: each has a database server and models of its own.
+
 `python3 -m coverage run --source=. -m pytest` writes one data file for each process, which `coverage report`
 joins with what it finds; so what an earlier run left is removed first.
 """
@@ -28,13 +30,19 @@ REQUIRED = pytest.StashKey[dict[str, str]]()
 
 def pytest_configure(config: pytest.Config) -> None:
     """Note what is required, and remove old data where `coverage run` measures this process."""
-    # Taken out of the environment: to the service, variables of this prefix are settings.
-    config.stash[REQUIRED] = {m: name for m, name in REQUIRED_BY.items() if os.environ.pop(name, "")}
-    take_settings()
+    if config.getoption("dist", "no") == "no":  # else the processes that run the tests are to inherit it
+        # Taken out of the environment: to the service, variables of this prefix are settings.
+        config.stash[REQUIRED] = {m: name for m, name in REQUIRED_BY.items() if os.environ.pop(name, "")}
+        take_settings()
     measured = coverage.Coverage.current()
     # Where coverage's start-up file began, this may be a child of the run, and the data the run's own.
     if measured is not None and not hasattr(coverage.process_startup, "coverage"):
         coverage.Coverage(data_file=str(measured.get_option("run:data_file"))).erase()
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """How many processes `-n auto` starts."""
+    return min(4, os.cpu_count() or 1)
 
 
 @pytest.hookimpl(wrapper=True)
