@@ -38,6 +38,17 @@ from facesearch.web.thumbnail_route import router as thumbnail_router
 
 Application = FastAPI
 
+_TAGS = {
+    "Plain": "All of one gallery, the collection `default`, in four routes that keep their form.",
+    "Photos": "Faces of photos that are not kept.",
+    "Search": "With photos, a stored face or a vector.",
+    "Faces": "What is stored of each.",
+    "People": "Who the faces are.",
+    "Collections": "Galleries apart from each other, each of one model.",
+    "Models": "What distances mean.",
+    "Imports and jobs": "Many photos at once, and how it goes on.",
+    "Operation": "For whoever runs it.",
+}
 _DISK_THREADS = 4
 _ACCESS_THREADS = 8
 # Forms are read before it is known who sends them.
@@ -73,7 +84,14 @@ def create_app(read_settings: Callable[[], Settings], build_api: Callable[[Setti
                     await anyio.to_thread.run_sync(api.close)
 
     # Its page of documentation loads nothing from other hosts.
-    app = FastAPIOffline(title="facesearch", version=__version__, lifespan=lifespan, redoc_url=None)
+    app = FastAPIOffline(
+        title="facesearch",
+        summary="Finds known faces in photos.",
+        version=__version__,
+        openapi_tags=[{"name": name, "description": said} for name, said in _TAGS.items()],
+        lifespan=lifespan,
+        redoc_url=None,
+    )
     for routes in (
         router,
         photos_router,

@@ -34,7 +34,7 @@ from facesearch.web.work import in_thread
 
 _COLLECTIONS = "collections"
 
-router = APIRouter(prefix="/v1/collections", responses=anywhere())
+router = APIRouter(prefix="/v1/collections", responses=anywhere(), tags=["Collections"])
 
 
 async def _named(request: Request, name: Annotated[str, Path(description="The collection's name.")]) -> str:

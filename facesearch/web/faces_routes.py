@@ -54,7 +54,7 @@ _METADATA: TypeAdapter[dict[str, Any]] = TypeAdapter(MetadataBody)
 Which = Literal["largest", "all", "single"]
 Again = Literal["skip", "store"]
 
-router = APIRouter(prefix="/v1/faces", responses=anywhere())
+router = APIRouter(prefix="/v1/faces", responses=anywhere(), tags=["Faces"])
 
 
 @router.post("/", include_in_schema=False)

@@ -1,4 +1,4 @@
-"""Whether the service is alive, whether it can work, and what it has done."""
+"""Whether the service is alive, whether it can work, what it has done, and within which limits."""
 
 from typing import Any
 
@@ -6,16 +6,18 @@ import anyio
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
+from facesearch import __version__
+from facesearch.config import Settings
 from facesearch.interfaces import API
 from facesearch.records import PartState, Readiness
-from facesearch.web.examples import shown, shown_text
+from facesearch.web.examples import anywhere, shown, shown_text
 from facesearch.web.key_headers import KEY_SCHEMES
 from facesearch.web.metrics import CONTENT_TYPE, Metrics
-from facesearch.web.schemas import Alive, Ready
+from facesearch.web.schemas import Alive, Info, Limits, Ready
 
 _READY = {"ok": 200, "stale": 200}
 
-router = APIRouter()
+router = APIRouter(tags=["Operation"])
 
 
 @router.head("/healthz", include_in_schema=False)
@@ -50,7 +52,7 @@ async def readyz(request: Request) -> JSONResponse:
     dependencies=KEY_SCHEMES,
     summary="Tell what the service has done, for Prometheus",
     response_class=Response,
-    responses=shown_text("text/plain", "facesearch_faces 1234.0\n"),
+    responses=shown_text("text/plain", "facesearch_faces 1234.0\n") | anywhere(old=True),
 )
 async def metrics(request: Request) -> Response:
     """Counted by all server processes of the host since they began; gauges are of this moment."""
@@ -63,6 +65,22 @@ async def metrics(request: Request) -> Response:
 
     text = await anyio.to_thread.run_sync(work, limiter=request.app.state.probe_threads)
     return Response(text, media_type=CONTENT_TYPE, headers={"Cache-Control": "no-store"})
+
+
+@router.get(
+    "/v1/info",
+    dependencies=KEY_SCHEMES,
+    summary="Tell the service's version and limits",
+    response_model=Info,
+    responses=shown("info") | anywhere(),
+)
+async def info(request: Request) -> JSONResponse:
+    """Bytes and pixels are of one file; `requests_in_flight` and `threads` are of one server process."""
+    settings: Settings = request.app.state.settings
+    sections = (settings.limits, settings.intake, settings.server)
+    known = {name: value for section in sections for name, value in section.model_dump().items()}
+    limits = {name: known[name] for name in Limits.model_fields}
+    return JSONResponse({"version": __version__, "limits": limits})
 
 
 def _ready(state: str, readiness: Readiness) -> dict[str, Any]:

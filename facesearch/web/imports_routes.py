@@ -9,8 +9,6 @@ import anyio
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse
 
-from facesearch import __version__
-from facesearch.config import Settings
 from facesearch.errors import (
     BrokenArchive,
     CollectionNotFound,
@@ -28,7 +26,7 @@ from facesearch.web.callers import caller_of, collection_of, touched
 from facesearch.web.examples import anywhere, refused, shown
 from facesearch.web.once import Key, once
 from facesearch.web.options import CollectionName
-from facesearch.web.schemas import Info, JobAnswer, Limits
+from facesearch.web.schemas import JobAnswer
 from facesearch.web.upload import FIELD, uploaded
 
 _LONGEST_NAME = 255
@@ -86,7 +84,7 @@ Duplicates = Annotated[
     Query(description="What becomes of photos whose bytes are stored already."),
 ]
 
-router = APIRouter(prefix="/v1", responses=anywhere())
+router = APIRouter(prefix="/v1", responses=anywhere(), tags=["Imports and jobs"])
 
 
 async def started(request: Request, key: str | None, options: ImportOptions | None = None) -> Job:
@@ -132,21 +130,6 @@ async def imports(
     """Answers as soon as the zip is safe, with a job that goes on by itself."""
     job = await started(request, key)
     return JSONResponse(answers.job(job), 202, {"Location": f"/v1/jobs/{job.id}"})
-
-
-@router.get(
-    "/info",
-    summary="Tell the service's version and limits",
-    response_model=Info,
-    responses=shown("info"),
-)
-async def info(request: Request) -> JSONResponse:
-    """Bytes and pixels are of one file; `requests_in_flight` and `threads` are of one server process."""
-    settings: Settings = request.app.state.settings
-    sections = (settings.limits, settings.intake, settings.server)
-    known = {name: value for section in sections for name, value in section.model_dump().items()}
-    limits = {name: known[name] for name in Limits.model_fields}
-    return JSONResponse({"version": __version__, "limits": limits})
 
 
 def _options(request: Request, fields: Mapping[str, str]) -> ImportOptions:

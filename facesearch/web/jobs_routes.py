@@ -37,7 +37,7 @@ _JOB_ERRORS = (JobNotFound, DatabaseUnavailable)
 _TABLE = "path,status,id,person_name,reason,duplicate_of,faces\r\nAaron_Eckhart_0002.jpg,no_face,,,,,\r\n"
 _EVENTS = f"event: end\ndata: {answers.text(ANSWERS['job'] | {'state': 'done'})}\n\n"
 
-router = APIRouter(prefix="/v1/jobs", responses=anywhere())
+router = APIRouter(prefix="/v1/jobs", responses=anywhere(), tags=["Imports and jobs"])
 
 
 async def _own(request: Request, job_id: Annotated[str, Path(description="The job's id.")]) -> str:

@@ -15,7 +15,7 @@ from facesearch.web.photos_examples import MODEL, MODELS
 from facesearch.web.photos_schemas import ModelAnswer, ModelsAnswer
 from facesearch.web.work import in_thread
 
-router = APIRouter(prefix="/v1/models", responses=anywhere())
+router = APIRouter(prefix="/v1/models", responses=anywhere(), tags=["Models"])
 
 
 @router.get("/", include_in_schema=False)

@@ -38,7 +38,7 @@ from facesearch.web.work import in_thread
 _PEOPLE = "people"
 _AWAY = (CollectionNotFound, DatabaseUnavailable)
 
-router = APIRouter(prefix="/v1/people", responses=anywhere())
+router = APIRouter(prefix="/v1/people", responses=anywhere(), tags=["People"])
 
 
 @router.get(

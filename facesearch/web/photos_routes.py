@@ -29,7 +29,7 @@ Photo = Annotated[UploadFile, File(description="An image file.")]
 Source = Annotated[UploadFile, File(description="An image file.")]
 Target = Annotated[UploadFile, File(description="An image file to compare it with.")]
 
-router = APIRouter(prefix="/v1", responses=anywhere())
+router = APIRouter(prefix="/v1", responses=anywhere(), tags=["Photos"])
 
 
 @router.post("/detect/", include_in_schema=False)

@@ -44,7 +44,7 @@ _PHOTO_ERRORS = (
     Busy,
 )
 
-router = APIRouter(responses=anywhere(old=True))
+router = APIRouter(responses=anywhere(old=True), tags=["Plain"])
 
 
 @router.post("/search_faces", include_in_schema=False)

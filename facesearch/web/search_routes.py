@@ -42,7 +42,7 @@ Combine = Annotated[
 
 _SEARCH_ERRORS = (InvalidParameter, CollectionNotFound, ModelMismatch, DatabaseUnavailable)
 
-router = APIRouter(prefix="/v1", responses=anywhere())
+router = APIRouter(prefix="/v1", responses=anywhere(), tags=["Search"])
 
 
 async def _terms(

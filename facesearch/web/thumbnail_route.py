@@ -16,7 +16,7 @@ _KINDS = ("image/jpeg", "image/webp")
 _ERRORS = (FaceNotFound, CropNotFound, CollectionNotFound, DatabaseUnavailable)
 _UNKNOWN = "application/octet-stream"
 
-router = APIRouter(prefix="/v1/faces", responses=anywhere())
+router = APIRouter(prefix="/v1/faces", responses=anywhere(), tags=["Faces"])
 
 
 @router.get(
