@@ -55,6 +55,7 @@ from facesearch.records import (
     Outcome,
     Page,
     Person,
+    PersonEdit,
     PersonMatch,
     PhotoFile,
     PhotoInfo,
@@ -1052,12 +1053,13 @@ class People(ABC):
         """Return a person, or raise PersonNotFound."""
 
     @abstractmethod
-    def rename(self, person_id: int, name: str) -> Person:
-        """See PersonStore.rename."""
+    def edit(self, person_id: int, edit: PersonEdit) -> Person:
+        """Change a person's name, cover face or both, or nothing.
 
-    @abstractmethod
-    def set_cover(self, person_id: int, face_id: int | None) -> Person:
-        """See PersonStore.set_cover."""
+        Raises:
+            PersonNotFound, InvalidParameter, NameTaken: as PersonStore.rename.
+            FaceNotFound: the person has no such face.
+        """
 
     @abstractmethod
     def merge(self, person_id: int, others: Sequence[int], once: Once | None = None) -> Person:
@@ -1115,7 +1117,12 @@ class Gallery(ABC):
 
     @abstractmethod
     def edit_face(self, face_id: int, edit: FaceEdit) -> StoredFace:
-        """See ImageDatabase.edit_face."""
+        """Change what is known of a face, and whose it is: all that is named, or nothing.
+
+        Raises:
+            FaceNotFound, InvalidParameter: as ImageDatabase.edit_face.
+            PersonNotFound
+        """
 
     @abstractmethod
     def thumbnail(self, face_id: int) -> Crop:

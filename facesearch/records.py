@@ -241,12 +241,14 @@ class StoredFace:
 class FaceEdit:
     """What is to become of a face: what is named in `fields` is set, to None too; the rest stays as it is.
 
-    `fields` holds some of `external_id` and `metadata`, which replaces all that there was.
+    `fields` holds some of `external_id`, `metadata`, which replaces all that there was, and, for a Gallery,
+    `person_id`.
     """
 
     fields: frozenset[str]
     external_id: str | None = None
     metadata: Metadata = field(default_factory=dict)
+    person_id: int | None = None
 
 
 IN, ABOVE, AT_LEAST, BELOW, AT_MOST, EXISTS, MISSING = OPERATORS = (
@@ -326,6 +328,18 @@ class Person:
     faces: int
     cover_face: int | None
     created_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class PersonEdit:
+    """What is to become of a person: what is named in `fields` is set, the rest stays as it is.
+
+    `fields` holds some of `name` and `cover_face`, the face that stands for the person; None: the first.
+    """
+
+    fields: frozenset[str]
+    name: str = ""
+    cover_face: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

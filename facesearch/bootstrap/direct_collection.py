@@ -8,7 +8,7 @@ from facesearch.bootstrap.direct import changing_api, looking_api
 from facesearch.config import Settings
 from facesearch.errors import PersonNotFound
 from facesearch.interfaces import API, Gallery
-from facesearch.records import LOCAL, Deed, FaceEdit, FaceQuery, Page, Person
+from facesearch.records import LOCAL, Deed, FaceEdit, FaceQuery, Page, Person, PersonEdit
 from facesearch.web import gallery_answers as answers
 from facesearch.web.callers import collection_label, collection_of, person_labels
 from facesearch.web.filters import conditions_of
@@ -136,13 +136,14 @@ class DirectCollection:
 
     def rename_person(self, person_id: int, name: str) -> dict[str, Any]:
         """Give a person another name."""
-        renamed = self._changing().people.rename(person_id, name)
+        renamed = self._changing().people.edit(person_id, PersonEdit(frozenset(["name"]), name))
         self._installation.did("people rename", *person_labels(person_id))
         return answers.person(renamed)
 
     def set_cover(self, person_id: int, face_id: int | None) -> dict[str, Any]:
         """Choose the face that stands for a person."""
-        person = self._changing().people.set_cover(person_id, face_id)
+        edit = PersonEdit(frozenset(["cover_face"]), cover_face=face_id)
+        person = self._changing().people.edit(person_id, edit)
         self._installation.did("people cover", *person_labels(person_id))
         return answers.person(person)
 

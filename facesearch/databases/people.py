@@ -76,7 +76,7 @@ class SQLPersonStore(PersonStore):
         with self._changing():
             self._row(person_id)
             if face_id is not None and person_id not in self._persons_by_face([face_id]).values():
-                raise FaceNotFound
+                raise FaceNotFound(f"Face {face_id} is none of person {person_id}'s.")
             self._database.update(PERSONS, {"cover_face": face_id}, {"number": person_id})
             return self.get(person_id)
 
@@ -151,7 +151,7 @@ class SQLPersonStore(PersonStore):
         if 0 < person_id <= MAX_ID:
             for row in self._database.select(PERSONS, _COLUMNS, {"number": person_id, **self._mine}):
                 return row
-        raise PersonNotFound
+        raise PersonNotFound(f"There is no person with id {person_id}.")
 
     def _of_name(self, name: str) -> list[dict[str, Any]]:
         if not is_unicode(name):

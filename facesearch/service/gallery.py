@@ -1,7 +1,7 @@
 """One collection at work."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from facesearch.errors import CropNotFound, FaceNotFound, InvalidParameter, Unavailable
 from facesearch.interfaces import Gallery, ImageDatabase
@@ -33,6 +33,7 @@ from facesearch.service.tolerance import check_tolerance, tolerance_of
 LARGEST_K = 1000
 
 _TRIES = 3
+_PERSON = "person_id"
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,13 @@ class CollectionGallery(Gallery):
 
     def edit_face(self, face_id: int, edit: FaceEdit) -> StoredFace:
         """See Gallery."""
-        return self._database().edit_face(face_id, edit)
+        number = self._galleries.find(self._name).number
+        database, people = self._galleries.database(number), self._galleries.people(number)
+        with database.transaction():
+            # The person first: it takes all locks, of which the rest needs some.
+            if _PERSON in edit.fields and not people.assign([face_id], edit.person_id):
+                raise _no_face(face_id)
+            return database.edit_face(face_id, replace(edit, fields=edit.fields - {_PERSON}))
 
     def thumbnail(self, face_id: int) -> Crop:
         """See Gallery."""
@@ -125,4 +132,8 @@ def _face(database: ImageDatabase, face_id: int) -> StoredFace:
     try:
         return database.get_faces([face_id])[face_id]
     except KeyError:
-        raise FaceNotFound(f"There is no face with id {face_id}.") from None
+        raise _no_face(face_id) from None
+
+
+def _no_face(face_id: int) -> FaceNotFound:
+    return FaceNotFound(f"There is no face with id {face_id}.")

@@ -3,12 +3,15 @@
 import unicodedata
 from collections.abc import Callable, Sequence
 
+from facesearch.errors import InvalidParameter
 from facesearch.interfaces import People, PersonStore
-from facesearch.records import Once, Page, Person
+from facesearch.records import Once, Page, Person, PersonEdit
 from facesearch.service.erasure import Erasure
 from facesearch.service.first_answers import FirstAnswers
 from facesearch.service.galleries import Galleries
 from facesearch.service.intake.names import given_name
+
+_NAME, _COVER = "name", "cover_face"
 
 
 class StoredPeople(People):
@@ -37,13 +40,19 @@ class StoredPeople(People):
         """See People."""
         return self._store().get(person_id)
 
-    def rename(self, person_id: int, name: str) -> Person:
+    def edit(self, person_id: int, edit: PersonEdit) -> Person:
         """See People."""
-        return self._store().rename(person_id, given_name(name))
-
-    def set_cover(self, person_id: int, face_id: int | None) -> Person:
-        """See People."""
-        return self._store().set_cover(person_id, face_id)
+        if not edit.fields <= {_NAME, _COVER}:
+            raise InvalidParameter(f"Of a person, {_NAME} and {_COVER} can be changed.")
+        name = given_name(edit.name) if _NAME in edit.fields else None
+        number = self._number()
+        people = self._galleries.people(number)
+        with self._galleries.database(number).transaction():
+            if name is not None:
+                people.rename(person_id, name)
+            if _COVER in edit.fields:
+                people.set_cover(person_id, edit.cover_face)
+            return people.get(person_id)
 
     def merge(self, person_id: int, others: Sequence[int], once: Once | None = None) -> Person:
         """See People."""

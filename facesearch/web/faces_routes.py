@@ -213,24 +213,16 @@ async def face(request: Request, face_id: FaceId, collection: Collection) -> JSO
 async def change_face(
     request: Request, face_id: FaceId, body: FaceChange, collection: Collection
 ) -> JSONResponse:
-    """What is not named stays as it is; metadata is replaced as a whole."""
+    """All of it or none. What is not named stays as it is; metadata is replaced as a whole."""
     given = body.model_fields_set
     if not given:
         raise InvalidParameter("One of person_id, external_id and metadata must be given.")
     touched(request, face_id)
-    edit = FaceEdit(frozenset(given - {"person_id"}), body.external_id, body.metadata)
-
-    def work(api: API) -> Any:
-        gallery = api.collections.gallery(collection)
-        if body.person_id is not None:
-            gallery.people.get(body.person_id)  # before anything is changed
-        if edit.fields:
-            gallery.edit_face(face_id, edit)
-        if "person_id" in given and not gallery.people.assign([face_id], body.person_id):
-            raise FaceNotFound
-        return gallery.face(face_id)
-
-    return JSONResponse(answers.face(await in_thread(request, work)))
+    edit = FaceEdit(frozenset(given), body.external_id, body.metadata, body.person_id)
+    changed = await in_thread(
+        request, lambda api: api.collections.gallery(collection).edit_face(face_id, edit)
+    )
+    return JSONResponse(answers.face(changed))
 
 
 @router.delete(

@@ -1,6 +1,6 @@
 """The people of a collection."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse
@@ -15,7 +15,7 @@ from facesearch.errors import (
     PersonNotFound,
 )
 from facesearch.interfaces import API
-from facesearch.records import Page, Person
+from facesearch.records import Page, Person, PersonEdit
 from facesearch.web import gallery_answers as answers
 from facesearch.web.callers import person_labels, touched
 from facesearch.web.cursors import cursor, number_of
@@ -114,18 +114,11 @@ async def change_person(
     if not given:
         raise InvalidParameter("One of name and cover_face must be given.")
     touched(request, *person_labels(person_id))
-
-    def work(api: API) -> Any:
-        gallery = api.collections.gallery(collection)
-        known = gallery.people
-        if "name" not in given:
-            return known.set_cover(person_id, body.cover_face)
-        if body.cover_face is not None and gallery.face(body.cover_face).person_id != known.get(person_id).id:
-            raise FaceNotFound
-        changed = known.rename(person_id, body.name)
-        return known.set_cover(person_id, body.cover_face) if "cover_face" in given else changed
-
-    return JSONResponse(answers.person(await in_thread(request, work)))
+    edit = PersonEdit(frozenset(given), body.name, body.cover_face)
+    changed = await in_thread(
+        request, lambda api: api.collections.gallery(collection).people.edit(person_id, edit)
+    )
+    return JSONResponse(answers.person(changed))
 
 
 @router.delete(

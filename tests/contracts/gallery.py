@@ -120,6 +120,22 @@ class GalleryContract(GalleryParts):
         assert edited == replace(face, metadata={"b": 3}, external_id=None)
         assert gallery.edit_face(face.id, FaceEdit(frozenset())) == edited
 
+    def test_a_face_gets_its_person_with_the_rest_of_a_change_or_neither(
+        self, gallery: Gallery, photos: Photos
+    ) -> None:
+        face, bo = enrolled(gallery, photos.person, "Ada", "1", {"a": 1}), gallery.people.add("Bo")
+        both = frozenset(["person_id", "metadata"])
+        with pytest.raises(PersonNotFound):
+            gallery.edit_face(face.id, FaceEdit(both, metadata={"a": 2}, person_id=10**9))
+        assert gallery.face(face.id) == face
+        edited = gallery.edit_face(face.id, FaceEdit(both, metadata={"a": 2}, person_id=bo.id))
+        assert edited == replace(face, person_id=bo.id, person_name="Bo", metadata={"a": 2})
+        assert edited == gallery.face(face.id)
+        nobodys = gallery.edit_face(face.id, FaceEdit(frozenset(["person_id"])))
+        assert (nobodys.person_id, nobodys.person_name, nobodys.metadata) == (None, "", {"a": 2})
+        with pytest.raises(FaceNotFound):
+            gallery.edit_face(10**9, FaceEdit(both, person_id=bo.id))
+
     def test_erased_faces_are_gone(self, gallery: Gallery, photos: Photos) -> None:
         first, second, third = (enrolled(gallery, photos.person, name) for name in ("Ada", "Ada", "Bo"))
         assert gallery.delete_faces([third.id, first.id, third.id, 10**9]) in (

@@ -9,13 +9,21 @@ from facesearch.errors import (
     NameTaken,
     PersonNotFound,
 )
-from facesearch.interfaces import Collections, Gallery
-from facesearch.records import EVERY_FACE, FaceQuery, Once
+from facesearch.interfaces import Collections, Gallery, People
+from facesearch.records import EVERY_FACE, FaceQuery, Once, Person, PersonEdit
 from tests.contracts.api import Photos
 from tests.contracts.gallery_parts import GalleryParts, enrolled
 
 NAMES = ("Ada", "Zoë O'Neil", "Анна", "人", "n" * 255, "人" * 255)
 ONCE = Once("key", "fingerprint")
+
+
+def rename(people: People, person_id: int, name: str) -> Person:
+    return people.edit(person_id, PersonEdit(frozenset(["name"]), name))
+
+
+def set_cover(people: People, person_id: int, face_id: int | None) -> Person:
+    return people.edit(person_id, PersonEdit(frozenset(["cover_face"]), cover_face=face_id))
 
 
 class PeopleContract(GalleryParts):
@@ -46,7 +54,7 @@ class PeopleContract(GalleryParts):
             with pytest.raises(InvalidParameter):
                 gallery.people.add(name)
             with pytest.raises(InvalidParameter):
-                gallery.people.rename(ada.id, name)
+                rename(gallery.people, ada.id, name)
         assert [one.name for one in gallery.people.page(10).items] == ["Ada"]
 
     def test_a_name_is_one_person_s_in_whichever_form_it_is_written(self, gallery: Gallery) -> None:
@@ -56,7 +64,7 @@ class PeopleContract(GalleryParts):
         with pytest.raises(NameTaken):
             gallery.people.add("Zo\u00eb")
         with pytest.raises(NameTaken):
-            gallery.people.rename(bo.id, "Zoe\u0308")
+            rename(gallery.people, bo.id, "Zoe\u0308")
 
     def test_a_repeated_request_makes_one_person(self, gallery: Gallery) -> None:
         first = gallery.people.add("Ada", ONCE)
@@ -92,7 +100,7 @@ class PeopleContract(GalleryParts):
         made = gallery.people.add("Ada")
         came = enrolled(gallery, photos.person, "Bo").person_id
         assert came is not None
-        renamed = gallery.people.rename(came, "Bob")
+        renamed = rename(gallery.people, came, "Bob")
         assert (renamed.id, renamed.name, renamed.faces) == (came, "Bob", 1)
         faces = [face.id for face in gallery.faces(EVERY_FACE, 10).items]
         assert gallery.people.assign(faces, made.id) == faces
@@ -102,10 +110,10 @@ class PeopleContract(GalleryParts):
     def test_faces_tell_the_name_that_their_person_has_now(self, gallery: Gallery, photos: Photos) -> None:
         face = enrolled(gallery, photos.person, "Ada")
         assert face.person_id is not None
-        gallery.people.rename(face.person_id, "Ada Lovelace")
+        rename(gallery.people, face.person_id, "Ada Lovelace")
         assert gallery.face(face.id).person_name == "Ada Lovelace"
         with pytest.raises(NameTaken):
-            gallery.people.rename(gallery.people.add("Bo").id, "Ada Lovelace")
+            rename(gallery.people, gallery.people.add("Bo").id, "Ada Lovelace")
         other = gallery.people.add("Cy")
         assert gallery.people.assign([face.id, face.id, 10**9], other.id) == [face.id]
         stored = gallery.face(face.id)
@@ -153,12 +161,38 @@ class PeopleContract(GalleryParts):
         first, second = (enrolled(gallery, photo, "Ada") for photo in (photos.person, photos.person_again))
         other = enrolled(gallery, photos.other, "Bo")
         ada = first.person_id or 0
-        assert gallery.people.set_cover(ada, second.id).cover_face == second.id
+        assert set_cover(gallery.people, ada, second.id).cover_face == second.id
         assert gallery.people.get(ada).cover_face == second.id
         for wrong in (other.id, 10**9):
             with pytest.raises(FaceNotFound):
-                gallery.people.set_cover(ada, wrong)
-        assert gallery.people.set_cover(ada, None).cover_face == first.id
+                set_cover(gallery.people, ada, wrong)
+        assert set_cover(gallery.people, ada, None).cover_face == first.id
+
+    def test_a_person_is_changed_as_a_whole_or_not_at_all(self, gallery: Gallery, photos: Photos) -> None:
+        first, second = (enrolled(gallery, photo, "Ada") for photo in (photos.person, photos.person_again))
+        other = enrolled(gallery, photos.other, "Bo")
+        ada, both = first.person_id or 0, frozenset(["name", "cover_face"])
+        for name, cover, error in (("Cy", other.id, FaceNotFound), ("Bo", second.id, NameTaken)):
+            with pytest.raises(error):
+                gallery.people.edit(ada, PersonEdit(both, name, cover))
+            told = gallery.people.get(ada)
+            assert (told.name, told.cover_face, gallery.face(first.id).person_name) == (
+                "Ada",
+                first.id,
+                "Ada",
+            )
+        edited = gallery.people.edit(ada, PersonEdit(both, "Cy", second.id))
+        assert (edited.name, edited.cover_face) == ("Cy", second.id)
+        assert gallery.people.edit(ada, PersonEdit(frozenset())) == edited == gallery.people.get(ada)
+
+    def test_what_is_missing_is_named(self, gallery: Gallery, photos: Photos) -> None:
+        ada, bo = (enrolled(gallery, photos.person, name) for name in ("Ada", "Bo"))
+        with pytest.raises(FaceNotFound, match=f"Face {bo.id} is none of person {ada.person_id}'s"):
+            set_cover(gallery.people, ada.person_id or 0, bo.id)
+        with pytest.raises(PersonNotFound, match="999999"):
+            gallery.people.merge(ada.person_id or 0, [bo.person_id or 0, 999_999])
+        with pytest.raises(FaceNotFound, match="999999"):
+            gallery.face(999_999)
 
     def test_a_person_that_is_deleted_leaves_or_takes_its_faces(
         self, gallery: Gallery, photos: Photos
@@ -181,8 +215,8 @@ class PeopleContract(GalleryParts):
         for person in (10**9, elsewhere):
             calls = (
                 lambda one: people.get(one),
-                lambda one: people.rename(one, "Bo"),
-                lambda one: people.set_cover(one, face.id),
+                lambda one: rename(people, one, "Bo"),
+                lambda one: set_cover(people, one, face.id),
                 lambda one: people.merge(one, [face.person_id or 0]),
                 lambda one: people.assign([face.id], one),
                 lambda one: people.delete(one, with_faces=True),

@@ -38,6 +38,7 @@ from facesearch.records import (
     Once,
     Page,
     Person,
+    PersonEdit,
     PhotoFile,
     PhotoInfo,
     PhotoProbe,
@@ -185,7 +186,7 @@ class FakeGallery(Gallery):
                     if model_id != MODEL:
                         raise ModelMismatch
                     if embedding.shape != (DIMENSION,):
-                        raise InvalidParameter(f"The vector must have {DIMENSION} numbers.")
+                        raise InvalidParameter(f"The vector must have {DIMENSION} numbers.", ["vector"])
                 case PhotoProbe(photos, _, None) if len(photos) != 1:
                     raise InvalidParameter("One photo is searched with, or several are combined.")
             return self.house.found()
@@ -226,6 +227,9 @@ class FakeGallery(Gallery):
     def edit_face(self, face_id: int, edit: FaceEdit) -> StoredFace:
         with self.house.lock:
             face = self.face(face_id)
+            if "person_id" in edit.fields:
+                self._people.give([face_id], edit.person_id)
+                face = self.kept[face_id]
             if "external_id" in edit.fields:
                 face = replace(face, external_id=edit.external_id)
             if "metadata" in edit.fields:
@@ -326,25 +330,17 @@ class FakePeople(People):
                 person, faces=len(own), cover_face=cover if cover in own else min(own, default=None)
             )
 
-    def rename(self, person_id: int, name: str) -> Person:
+    def edit(self, person_id: int, edit: PersonEdit) -> Person:
         with self._house.lock:
-            person, plain = self.get(person_id), checked_name(name)
-            other = self.named(plain)
-            if other is not None and other.id != person_id:
-                raise NameTaken
-            self.known[person_id] = replace(person, name=plain)
-            self._kept.add(person_id)
-            self._give(self._faces(person_id), self.known[person_id])
-            return self.get(person_id)
-
-    def set_cover(self, person_id: int, face_id: int | None) -> Person:
-        with self._house.lock:
-            self.get(person_id)
-            self._covers.pop(person_id, None)
-            if face_id is not None:
-                if face_id not in self._faces(person_id):
-                    raise FaceNotFound
-                self._covers[person_id] = face_id
+            person = self.get(person_id)
+            if "cover_face" in edit.fields and edit.cover_face not in (None, *self._faces(person_id)):
+                raise FaceNotFound(f"Face {edit.cover_face} is none of person {person_id}'s.")
+            if "name" in edit.fields:
+                self._rename(person, checked_name(edit.name))
+            if "cover_face" in edit.fields:
+                self._covers.pop(person_id, None)
+                if edit.cover_face is not None:
+                    self._covers[person_id] = edit.cover_face
             return self.get(person_id)
 
     def merge(self, person_id: int, others: Sequence[int], once: Once | None = None) -> Person:
@@ -364,10 +360,8 @@ class FakePeople(People):
     def assign(self, face_ids: Sequence[int], person_id: int | None, once: Once | None = None) -> list[int]:
         def work() -> list[int]:
             self._gallery.check()
-            person = None if person_id is None else self.get(person_id)
             there = [face_id for face_id in dict.fromkeys(face_ids) if face_id in self._gallery.kept]
-            self._give(there, person)
-            self.forget_empty()
+            self.give(there, person_id)
             return there
 
         return self._house.once(once, work, "assign", tuple(face_ids), person_id)
@@ -380,11 +374,24 @@ class FakePeople(People):
             self.known.pop(person_id)
             return self._gallery.delete_faces(own) if with_faces else []
 
+    def give(self, face_ids: Iterable[int], person_id: int | None) -> None:
+        """Let faces be somebody's, or nobody's."""
+        self._give(face_ids, None if person_id is None else self.get(person_id))
+        self.forget_empty()
+
     def forget_empty(self) -> None:
         """Let those be gone who came with faces and have none any more."""
         for person in list(self.known):
             if person not in self._kept and not self._faces(person):
                 del self.known[person]
+
+    def _rename(self, person: Person, name: str) -> None:
+        other = self.named(name)
+        if other is not None and other.id != person.id:
+            raise NameTaken
+        self.known[person.id] = replace(person, name=name)
+        self._kept.add(person.id)
+        self._give(self._faces(person.id), self.known[person.id])
 
     def _faces(self, person_id: int) -> list[int]:
         return [face.id for face in self._gallery.kept.values() if face.person_id == person_id]
@@ -407,7 +414,7 @@ def checked_name(name: str) -> str:
 def known_in(known: dict[int, R], number: int, missing: type[NotFound]) -> R:
     """What is there under a number."""
     if number not in known:
-        raise missing
+        raise missing(f"There is no {missing.__name__.removesuffix('NotFound').lower()} with id {number}.")
     return known[number]
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from facesearch.databases import open_key_store
 from facesearch.errors import CollectionNotFound, Conflict, DatabaseUnavailable, KeyRefused, PersonNotFound
-from facesearch.records import EVERY_FACE, EnrolmentTerms, ImportOptions, NewKey, Once, PhotoFile
+from facesearch.records import EVERY_FACE, EnrolmentTerms, ImportOptions, NewKey, Once, PersonEdit, PhotoFile
 from facesearch.service import AGTAPI
 from facesearch.service.galleries import Galleries
 from facesearch.service.keys.key_text import digest_of, new_key_text, prefix_of
@@ -77,7 +77,7 @@ def test_a_person_goes_with_all_faces_also_one_who_was_named(opened: Opened, is_
     person = gallery.face(ids[0]).person_id
     assert person is not None
     if is_named:
-        gallery.people.rename(person, "Countess")
+        gallery.people.edit(person, PersonEdit(frozenset(["name"]), "Countess"))
     assert gallery.people.delete(person, with_faces=True) == ids
     assert [p.name for p in gallery.people.page(10).items] == ["Bob"]
     assert [face.id for face in gallery.faces(EVERY_FACE, 10).items] == [bob]

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from facesearch.errors import DatabaseUnavailable, FaceNotFound, Unavailable
+from facesearch.errors import DatabaseUnavailable, FaceNotFound, InvalidParameter, Unavailable
 from facesearch.interfaces import API, ImageDatabase
 from facesearch.records import (
     BEST,
     NO_BOX,
     AutoTolerance,
     Condition,
+    FaceEdit,
     FaceProbe,
     FaceQuery,
     PhotoFile,
@@ -212,3 +213,12 @@ def test_figures_count_the_faces_of_all_collections(opened: Opened, new_database
     assert figures.changes_behind == 0
     api.import_faces([vector(3)], COLOURS, "people")
     assert api.health.figures().changes_behind == 1
+
+
+def test_a_face_whose_metadata_cannot_be_stored_keeps_its_person(opened: Opened) -> None:
+    gallery = opened().collections.gallery("default")
+    face, bo = enrolled(gallery, PHOTOS.person, "Ada"), gallery.people.add("Bo")
+    edit = FaceEdit(frozenset(["person_id", "external_id"]), "x" * 256, person_id=bo.id)
+    with pytest.raises(InvalidParameter):
+        gallery.edit_face(face.id, edit)
+    assert gallery.face(face.id) == face
