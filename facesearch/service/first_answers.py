@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from typing import Any, TypeVar
 
 from facesearch.errors import Conflict, KeyReused
@@ -57,9 +56,8 @@ class FirstAnswers:
             about: what the answer tells of, as JobStore.add_answer takes it.
             alone: whether nobody else may change faces meanwhile.
         """
-        context = self._database.alone() if alone else self._database.transaction() if once else nullcontext()
         try:
-            with context:
+            with self._database.alone() if alone else self._database.transaction():
                 done = work()
                 if once:
                     self._jobs.add_answer(once, json.dumps(content(done)), about(done))
@@ -68,3 +66,8 @@ class FirstAnswers:
             if once and (first := self.find(once)) is not None:
                 return restored(first)
             raise
+
+    def forget_people(self, person_ids: Sequence[int]) -> None:
+        """Have requests that made these people, who are gone, carried out anew where they are repeated."""
+        for person_id in person_ids:
+            self._jobs.forget_person(person_id)

@@ -56,7 +56,13 @@ class StoredPeople(People):
 
     def merge(self, person_id: int, others: Sequence[int], once: Once | None = None) -> Person:
         """See People."""
-        return self._written(once, lambda people: people.merge(person_id, others))
+
+        def work(people: PersonStore) -> Person:
+            merged = people.merge(person_id, others)
+            self._answers.forget_people(others)
+            return merged
+
+        return self._written(once, work)
 
     def assign(self, face_ids: Sequence[int], person_id: int | None, once: Once | None = None) -> list[int]:
         """See People."""

@@ -155,6 +155,13 @@ class PeopleContract(GalleryParts):
         with pytest.raises(KeyReused):
             gallery.people.assign([faces[1].id], other.id, Once("another key", "another"))
 
+    def test_a_request_that_made_somebody_who_was_merged_is_carried_out_anew(self, gallery: Gallery) -> None:
+        ada, bo = gallery.people.add("Ada", ONCE), gallery.people.add("Bo")
+        gallery.people.merge(bo.id, [ada.id])
+        again = gallery.people.add("Ada", ONCE)
+        assert (again.name, again.id in (ada.id, bo.id)) == ("Ada", False)
+        assert gallery.people.add("Ada", ONCE) == again == gallery.people.get(again.id)
+
     def test_the_cover_is_the_first_face_unless_another_is_chosen(
         self, gallery: Gallery, photos: Photos
     ) -> None:

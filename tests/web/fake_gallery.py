@@ -143,6 +143,11 @@ class FakeCollections(Collections):
                 raise KeyReused
             return answer  # type: ignore[return-value]
 
+    def forget_people(self, ids: Sequence[int]) -> None:
+        """Let repeated requests about these be worked anew."""
+        about = {key for key, (_, one) in self.answers.items() if isinstance(one, Person) and one.id in ids}
+        self.answers = {key: answer for key, answer in self.answers.items() if key not in about}
+
     def make(self, name: str, model_id: str | None = None) -> "FakeGallery":
         """Have a collection."""
         row = Collection(next(self._numbers), name, model_id, NOW)
@@ -353,6 +358,7 @@ class FakePeople(People):
             for other in others:
                 self._give(self._faces(other), person)
                 self.known.pop(other, None)
+            self._house.forget_people(others)
             return self.get(person_id)
 
         return self._house.once(once, work, "merge", person_id, tuple(others))
