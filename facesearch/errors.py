@@ -49,6 +49,7 @@ The docstring of a class is its default message. Messages reach clients: they na
 host, no secret and no internal state. `code` is stable; clients may compare it.
 """
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 
@@ -72,6 +73,10 @@ class InvalidParameter(Invalid):
     """A parameter is missing or wrong."""
 
     code = "invalid_parameter"
+
+    def __init__(self, message: str | None = None, parameters: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.parameters = tuple(parameters)
 
 
 class InvalidConfig(Invalid):

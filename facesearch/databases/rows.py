@@ -57,6 +57,7 @@ FACE_COLUMNS = [
     "person_number",
 ]
 
+_METADATA = ("metadata",)
 _INT32 = range(-(2**31), 2**31)
 
 
@@ -113,10 +114,8 @@ def edited_columns(edit: FaceEdit) -> dict[str, Any]:
 
 
 def _client_columns(external_id: str | None, metadata: Metadata) -> dict[str, str | None]:
-    return {
-        "external_id": None if external_id is None else _text(external_id, NAME_WIDTH, "external id"),
-        "metadata": _metadata_text(metadata),
-    }
+    named = None if external_id is None else _text(external_id, NAME_WIDTH, "external id", ["external_id"])
+    return {"external_id": named, "metadata": _metadata_text(metadata)}
 
 
 def embedding_of(row: Mapping[str, Any]) -> Embedding:
@@ -215,19 +214,22 @@ def _metadata_text(metadata: Metadata) -> str | None:
     if not metadata:
         return None
     for name, value in metadata.items():
-        _text(name, METADATA_NAME_WIDTH, "name of a face's metadata")
+        _text(name, METADATA_NAME_WIDTH, "name of a face's metadata", _METADATA)
         if not isinstance(value, str | int | float) or (
             isinstance(value, float) and not math.isfinite(value)
         ):
-            raise InvalidParameter("Metadata are texts, finite numbers and booleans by their names.")
+            raise InvalidParameter(
+                "Metadata are texts, finite numbers and booleans by their names.", _METADATA
+            )
         if isinstance(value, int) and value not in INT64:
-            raise InvalidParameter("A whole number in a face's metadata has more than 64 bits.")
+            raise InvalidParameter("A whole number in a face's metadata has more than 64 bits.", _METADATA)
         if isinstance(value, str) and not is_unicode(value):
-            raise InvalidParameter("A text is not valid Unicode.")
+            raise InvalidParameter("A text is not valid Unicode.", _METADATA)
     # Characters stand for themselves, so that the limit is the same in all languages' scripts.
     text = json.dumps(dict(metadata), ensure_ascii=False)
     if len(text.encode()) > MAX_METADATA_BYTES:
-        raise InvalidParameter(f"A face's metadata has more than {MAX_METADATA_BYTES // 1024} KiB.")
+        most = MAX_METADATA_BYTES // 1024
+        raise InvalidParameter(f"A face's metadata has more than {most} KiB.", _METADATA)
     return text
 
 
@@ -238,11 +240,11 @@ def _metadata(face_id: int, text: str | None) -> Metadata:
         raise Conflict(f"The stored metadata of face {face_id} is damaged.") from None
 
 
-def _text(text: str, width: int, what: str) -> str:
+def _text(text: str, width: int, what: str, parameters: Sequence[str] = ()) -> str:
     if not isinstance(text, str) or not is_unicode(text):
-        raise InvalidParameter(f"The {what} is no valid text.")
+        raise InvalidParameter(f"The {what} is no valid text.", parameters)
     if len(text) > width:
-        raise InvalidParameter(f"The {what} has more than {width} characters.")
+        raise InvalidParameter(f"The {what} has more than {width} characters.", parameters)
     return text
 
 

@@ -103,7 +103,8 @@ class Probes:
             if len(probe.embedding) != encoder.dimension:
                 length = len(probe.embedding)
                 raise InvalidParameter(
-                    f"Vectors of {encoder.model_id} have {encoder.dimension} numbers, not {length}."
+                    f"Vectors of {encoder.model_id} have {encoder.dimension} numbers, not {length}.",
+                    ["vector"],
                 )
             return (Face(NO_BOX, probe.embedding),)
         if isinstance(probe, FaceProbe):
@@ -155,5 +156,5 @@ def _checked(embedding: Embedding) -> Embedding:
     with np.errstate(over="ignore"):
         vector = np.ascontiguousarray(embedding, np.float32)
     if vector.ndim != 1 or not len(vector) or not np.isfinite(vector).all():
-        raise InvalidParameter("A vector is a list of finite numbers.")
+        raise InvalidParameter("A vector is a list of finite numbers.", ["vector"])
     return vector

@@ -23,12 +23,16 @@ def check_tolerance(wanted: WantedTolerance) -> None:
     """
     if isinstance(wanted, AutoTolerance):
         if not LOWEST_RATE <= wanted.false_alarm_rate <= HIGHEST_RATE:
-            raise InvalidParameter(f"false_alarm_rate must be from {LOWEST_RATE:g} to {HIGHEST_RATE:g}.")
+            raise InvalidParameter(
+                f"false_alarm_rate must be from {LOWEST_RATE:g} to {HIGHEST_RATE:g}.", ["false_alarm_rate"]
+            )
     elif isinstance(wanted, LeastSimilarity):
         if not 0 < wanted.similarity <= MOST_SIMILAR:
-            raise InvalidParameter(f"min_similarity must be more than 0 and at most {MOST_SIMILAR:g}.")
+            raise InvalidParameter(
+                f"min_similarity must be more than 0 and at most {MOST_SIMILAR:g}.", ["min_similarity"]
+            )
     elif wanted is not None and not 0 <= wanted <= LARGEST_TOLERANCE:
-        raise InvalidParameter(f"tolerance must be from 0 to {LARGEST_TOLERANCE:g}.")
+        raise InvalidParameter(f"tolerance must be from 0 to {LARGEST_TOLERANCE:g}.", ["tolerance"])
 
 
 def tolerance_of(encoder: ImageEncoder, wanted: WantedTolerance) -> float | Callable[[int], ChosenTolerance]:
@@ -62,5 +66,6 @@ def distance_of_pairs(encoder: ImageEncoder, wanted: WantedTolerance) -> float:
 def _not_calibrated(encoder: ImageEncoder, parameter: str) -> InvalidParameter:
     return InvalidParameter(
         f"{parameter} needs a calibration, and {encoder.model_id} has none. "
-        "`python3 -m facesearch models calibrate` makes one of labelled photos."
+        "`python3 -m facesearch models calibrate` makes one of labelled photos.",
+        [parameter.partition("=")[0]],
     )

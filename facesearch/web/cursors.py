@@ -37,4 +37,4 @@ def number_of(kind: str, text: str | None) -> int | None:
         found = re.fullmatch(rb"([a-z]+):([0-9]{1,19})", plain)
         if found and found[1] == kind.encode("ascii") and int(found[2]) <= _LARGEST:
             return int(found[2])
-    raise InvalidParameter("cursor is not one that this list gave.")
+    raise InvalidParameter("cursor is not one that this list gave.", ["cursor"])

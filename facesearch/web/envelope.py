@@ -25,6 +25,7 @@ from facesearch.errors import (
     FacesearchError,
     Invalid,
     InvalidConfig,
+    InvalidParameter,
     KeyMissing,
     KeyReused,
     NoFaceFound,
@@ -67,6 +68,7 @@ _STATUS: Mapping[type[FacesearchError], int] = {
 }
 _MOST_REASONS = 10
 _LONGEST_PLACE = 100
+_NO_JSON = "The body is no JSON that is taken: it nests too deeply, has a number too long, or is not UTF-8."
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 HTTP_SENTENCES = {
@@ -126,7 +128,12 @@ def status_of(error: FacesearchError) -> int:
 
 def answer_to(error: FacesearchError, path: str) -> JSONResponse:
     """The answer that tells a client of an error, as is usual below that path."""
-    return failed(status_of(error), error.code, error.message, path, _headers_of(error))
+    return failed(status_of(error), error.code, error.message, path, _headers_of(error), _details_of(error))
+
+
+def _details_of(error: FacesearchError) -> dict[str, Any]:
+    parameters = error.parameters if isinstance(error, InvalidParameter) else ()
+    return {"parameters": [plain(name) for name in parameters]} if parameters else {}
 
 
 def _headers_of(error: FacesearchError) -> dict[str, str]:
@@ -148,6 +155,11 @@ def is_full(error: BaseException | None) -> bool:
     return isinstance(error, OSError) and error.errno in _NO_ROOM
 
 
+def is_json(request: Request) -> bool:
+    """Whether a request says that its body is JSON."""
+    return "json" in request.headers.get("content-type", "").partition(";")[0].lower()
+
+
 def install_error_handlers(app: FastAPI) -> None:
     """Let every error, the framework's own too, leave in the envelope."""
 
@@ -167,6 +179,8 @@ def install_error_handlers(app: FastAPI) -> None:
         path = request.url.path
         if is_full(error.__cause__):  # FastAPI makes a 400 of whatever happens while a form arrives
             return answer_to(StorageFull(), path)
+        if isinstance(error.__cause__, RecursionError | ValueError) and is_json(request):
+            return answer_to(InvalidParameter(_NO_JSON, ["request"]), path)
         status = error.status_code
         message = HTTP_SENTENCES.get(status, error.detail)
         code = HTTP_CODES.get(status) if path.startswith(V1) or status == 503 else None
@@ -212,7 +226,7 @@ class LastResort:
                 await failed(500, "internal", HTTP_SENTENCES[500], scope["path"])(scope, receive, send)
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """A place in what was sent, whose names may be of any length and no Unicode."""
     return text[:_LONGEST_PLACE].encode("utf-8", "backslashreplace").decode()
 
@@ -231,7 +245,7 @@ def _reasons(error: RequestValidationError) -> list[tuple[str, str]]:
     """Where each problem is, and what it is, of the first few."""
     reasons = []
     for problem in error.errors()[:_MOST_REASONS]:
-        where = _plain(".".join(str(part) for part in problem["loc"][1:])) or "request"
+        where = plain(".".join(str(part) for part in problem["loc"][1:])) or "request"
         match problem:
             case {"type": "json_invalid"}:
                 reasons.append(("request", "the body is not JSON"))

@@ -98,13 +98,17 @@ def conditions_of(text: str) -> tuple[Condition, ...]:
     try:
         content = json.loads(text, object_pairs_hook=_object)
     except (ValueError, RecursionError):
-        raise InvalidParameter("filter is not JSON, or has a name twice.") from None
+        raise _refusal("filter is not JSON, or has a name twice.") from None
     if not isinstance(content, dict):
-        raise InvalidParameter("filter must be a JSON object.")
+        raise _refusal("filter must be a JSON object.")
     conditions = tuple(condition for name, wanted in content.items() for condition in _of(name, wanted))
     if len(conditions) > MAX_CONDITIONS:
-        raise InvalidParameter(f"filter has more than {MAX_CONDITIONS} conditions.")
+        raise _refusal(f"filter has more than {MAX_CONDITIONS} conditions.")
     return conditions
+
+
+def _refusal(sentence: str) -> InvalidParameter:
+    return InvalidParameter(sentence, ["filter"])
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -120,7 +124,7 @@ def _of(name: str, wanted: Any) -> Iterator[Condition]:
         yield Condition(name, IN, (_value(wanted),))
         return
     if not wanted:
-        raise InvalidParameter("filter has a name with neither a value nor an operator.")
+        raise _refusal("filter has a name with neither a value nor an operator.")
     for operator, operand in wanted.items():
         yield _condition(name, operator, operand)
 
@@ -128,16 +132,16 @@ def _of(name: str, wanted: Any) -> Iterator[Condition]:
 def _condition(name: str, operator: str, operand: Any) -> Condition:
     if operator == IN:
         if not isinstance(operand, list) or len(operand) > MAX_VALUES:
-            raise InvalidParameter(f"`in` of filter takes a list of at most {MAX_VALUES} values.")
+            raise _refusal(f"`in` of filter takes a list of at most {MAX_VALUES} values.")
         return Condition(name, IN, tuple(_value(value) for value in operand))
     if operator == EXISTS:
         if not isinstance(operand, bool):
-            raise InvalidParameter("`exists` of filter takes true or false.")
+            raise _refusal("`exists` of filter takes true or false.")
         return Condition(name, EXISTS if operand else MISSING)
     if operator not in _RANGE:
-        raise InvalidParameter(f"filter knows the operators in, {', '.join(_RANGE)} and exists.")
+        raise _refusal(f"filter knows the operators in, {', '.join(_RANGE)} and exists.")
     if isinstance(operand, bool):
-        raise InvalidParameter(f"`{operator}` of filter takes a number or a text.")
+        raise _refusal(f"`{operator}` of filter takes a number or a text.")
     return Condition(name, operator, (_value(operand),))
 
 
@@ -150,12 +154,12 @@ def _value(value: Any) -> Value:
         return value
     if isinstance(value, float) and math.isfinite(value):
         return value
-    raise InvalidParameter("filter compares with texts, finite numbers of at most 64 bits, and booleans.")
+    raise _refusal("filter compares with texts, finite numbers of at most 64 bits, and booleans.")
 
 
 def _check_text(text: str) -> str:
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
-        raise InvalidParameter("filter holds half a character.") from None
+        raise _refusal("filter holds half a character.") from None
     return text

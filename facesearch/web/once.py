@@ -51,7 +51,7 @@ def once(
     if key is None:
         return None
     if len(request.headers.getlist(HEADER)) > 1:
-        raise InvalidParameter(f"{HEADER} is given more than once.")
+        raise InvalidParameter(f"{HEADER} is given more than once.", [HEADER])
     query = sorted([*parse_qsl(request.url.query, keep_blank_values=True), *(fields or {}).items()])
     asked = [request.method, request.url.path.rstrip("/"), query, file_name, file_sha256]
     # The key of one client is not that of another. Without API keys there is only one; those have no space.

@@ -86,17 +86,19 @@ async def _within(
         InvalidParameter: they contradict each other, or the tolerance is no number.
     """
     if tolerance is not None and min_similarity is not None:
-        raise InvalidParameter("tolerance and min_similarity are given; one of them counts.")
+        raise InvalidParameter(
+            "tolerance and min_similarity are given; one of them counts.", ["tolerance", "min_similarity"]
+        )
     if tolerance == "auto":
         return AutoTolerance() if false_alarm_rate is None else AutoTolerance(false_alarm_rate)
     if false_alarm_rate is not None:
-        raise InvalidParameter("false_alarm_rate counts with tolerance=auto only.")
+        raise InvalidParameter("false_alarm_rate counts with tolerance=auto only.", ["false_alarm_rate"])
     if min_similarity is not None:
         return LeastSimilarity(min_similarity)
     try:
         return None if tolerance is None else float(tolerance)
     except ValueError:
-        raise InvalidParameter("tolerance must be a number or auto.") from None
+        raise InvalidParameter("tolerance must be a number or auto.", ["tolerance"]) from None
 
 
 Within = Annotated[WantedTolerance, Depends(_within)]

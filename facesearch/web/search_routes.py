@@ -81,9 +81,10 @@ async def search(
     With `tolerance=auto` the tolerance fits the gallery's size.
     """
     if len(file) > MOST_PHOTOS:
-        raise InvalidParameter(f"There may be {MOST_PHOTOS} photos at most.")
+        raise InvalidParameter(f"There may be {MOST_PHOTOS} photos at most.", ["file"])
     if len(file) > 1 and combine is None:
-        raise InvalidParameter(f"file is given more than once; combine says how: {' or '.join(POOLINGS)}.")
+        how = " or ".join(POOLINGS)
+        raise InvalidParameter(f"file is given more than once; combine says how: {how}.", ["file", "combine"])
     for photo in file:
         check_size(request, file=photo)
     wanted = replace(wanted, only_largest=combine is not None)
@@ -107,7 +108,7 @@ async def search_vector(
     with np.errstate(over="ignore"):
         vector = np.array(body.vector, np.float32)
     if not np.isfinite(vector).all():
-        raise InvalidParameter("vector has a number that is no float32.")
+        raise InvalidParameter("vector has a number that is no float32.", ["vector"])
     vector.flags.writeable = False
     return await _searched(request, collection, lambda: VectorProbe(vector, body.model), terms)
 

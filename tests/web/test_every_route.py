@@ -196,6 +196,7 @@ def test_a_cursor_that_the_list_never_gave_is_400(client: TestClient, path: str)
         answer = client.get(path, params={"cursor": text})
         assert (answer.status_code, answer.json()["code"]) == (400, "invalid_parameter"), text
         assert answer.json()["message"] == "cursor is not one that this list gave."
+        assert answer.json()["details"] == {"parameters": ["cursor"]}
 
 
 @pytest.mark.parametrize("path", LISTS)

@@ -4,9 +4,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from facesearch.databases.rows import changes_of, row_of, vector_of
+from facesearch.databases.rows import changes_of, edited_columns, row_of, vector_of
 from facesearch.errors import Conflict, InvalidParameter
-from facesearch.records import Box, Face, Location, PhotoInfo
+from facesearch.records import Box, Face, FaceEdit, Location, PhotoInfo
 from tests.contracts.image_database import new_face
 
 
@@ -76,3 +76,16 @@ def test_damage_that_keeps_the_total_length_is_an_error() -> None:
 def test_values_that_fit_no_column_are_refused(fields: dict[str, Any]) -> None:
     with pytest.raises(InvalidParameter):
         row_of(new_face(**fields), "m", datetime(2026, 1, 1))
+
+
+@pytest.mark.parametrize(
+    "metadata", [{"k": "x" * 16_384}, {"k": "\ud800"}, {"x" * 256: "k"}, {"k": 2**63}, {"k": float("nan")}]
+)
+def test_a_field_that_cannot_be_stored_is_named(metadata: dict[str, Any]) -> None:
+    for edit, field in (
+        (FaceEdit(frozenset({"metadata"}), None, metadata), "metadata"),
+        (FaceEdit(frozenset({"external_id"}), "x" * 256), "external_id"),
+    ):
+        with pytest.raises(InvalidParameter) as refused:
+            edited_columns(edit)
+        assert refused.value.parameters == (field,)

@@ -4,7 +4,7 @@ import pytest
 
 from facesearch.errors import InvalidParameter
 from facesearch.records import AutoTolerance, Calibration, LeastSimilarity, WantedTolerance
-from facesearch.service.tolerance import distance_of_pairs, tolerance_of
+from facesearch.service.tolerance import check_tolerance, distance_of_pairs, tolerance_of
 from tests.fakes import FakeEncoder
 from tests.unit.service.parts import CALIBRATION
 
@@ -42,6 +42,21 @@ def test_a_pair_is_a_gallery_of_one_face() -> None:
     within = tolerance_of(encoder(), AutoTolerance(0.001))
     assert callable(within)
     assert distance_of_pairs(encoder(), AutoTolerance(0.001)) == within(1).tolerance == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "parameter"),
+    [
+        (3.0, "tolerance"),
+        (float("nan"), "tolerance"),
+        (AutoTolerance(0.9), "false_alarm_rate"),
+        (LeastSimilarity(0.0), "min_similarity"),
+    ],
+)
+def test_what_is_out_of_range_is_named(wanted: WantedTolerance, parameter: str) -> None:
+    with pytest.raises(InvalidParameter) as refused:
+        check_tolerance(wanted)
+    assert refused.value.parameters == (parameter,)
 
 
 @pytest.mark.parametrize("calibration", [None, replace(CALIBRATION, rates=CALIBRATION.rates[:1])])
