@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.responses import RedirectResponse
 from fastapi_offline import FastAPIOffline
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -29,6 +29,7 @@ from facesearch.web.key_headers import KEY_SCHEMES
 from facesearch.web.models_routes import router as models_router
 from facesearch.web.observed import Observed
 from facesearch.web.observing import counting_restarts, observing
+from facesearch.web.parameters import check_parameters
 from facesearch.web.people_routes import router as people_router
 from facesearch.web.photos_routes import router as photos_router
 from facesearch.web.routes import router
@@ -92,8 +93,8 @@ def create_app(read_settings: Callable[[], Settings], build_api: Callable[[Setti
         lifespan=lifespan,
         redoc_url=None,
     )
+    app.include_router(router, dependencies=KEY_SCHEMES)
     for routes in (
-        router,
         photos_router,
         search_router,
         faces_router,
@@ -104,7 +105,7 @@ def create_app(read_settings: Callable[[], Settings], build_api: Callable[[Setti
         imports_router,
         jobs_router,
     ):
-        app.include_router(routes, dependencies=KEY_SCHEMES)
+        app.include_router(routes, dependencies=[*KEY_SCHEMES, Depends(check_parameters)])
     app.include_router(health_router)
 
     @app.get("/", include_in_schema=False)

@@ -47,7 +47,6 @@ from facesearch.web.work import in_thread
 
 _FACES = "faces"
 _COLLECTION = "collection"
-_FIELDS = (_COLLECTION, "person_name", "person_id", "external_id", "metadata", "faces", "duplicates")
 _AWAY = (CollectionNotFound, DatabaseUnavailable)
 _METADATA: TypeAdapter[dict[str, Any]] = TypeAdapter(MetadataBody)
 
@@ -120,7 +119,9 @@ async def add_faces(
     if _COLLECTION in fields and _COLLECTION not in request.query_params:
         collection = collection_of(caller_of(request), fields[_COLLECTION])
     if person_id is not None and "person_name" in fields:
-        raise InvalidParameter("person_name and person_id are given; one of them counts.")
+        raise InvalidParameter(
+            "person_name and person_id are given; one of them counts.", ["person_name", "person_id"]
+        )
     which = faces or faces_field or "largest"
     terms = EnrolmentTerms(
         person_name=fields.get("person_name"),  # FastAPI takes an empty field for none
@@ -245,16 +246,8 @@ async def _erased(request: Request, collection: str, ids: list[int]) -> list[int
 
 
 async def _fields(request: Request) -> Mapping[str, str]:
-    """The fields of a form that has been read before, those that are known."""
-    form = await request.form()
-    found = {}
-    for name in _FIELDS:
-        given = [value for value in form.getlist(name) if isinstance(value, str)]
-        if len(given) > 1:
-            raise InvalidParameter(f"{name} is given more than once.")
-        if given:
-            found[name] = given[0]
-    return found
+    """The texts of a form that has been read and checked before."""
+    return {name: value for name, value in (await request.form()).items() if isinstance(value, str)}
 
 
 def _metadata(text: str | None) -> Metadata:
@@ -263,4 +256,6 @@ def _metadata(text: str | None) -> Metadata:
     try:
         return _METADATA.validate_python(json.loads(text))
     except (ValidationError, ValueError, RecursionError):
-        raise InvalidParameter("metadata is no JSON object of texts, finite numbers and booleans.") from None
+        raise InvalidParameter(
+            "metadata is no JSON object of texts, finite numbers and booleans.", ["metadata"]
+        ) from None

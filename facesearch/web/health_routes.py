@@ -3,7 +3,7 @@
 from typing import Any
 
 import anyio
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse, Response
 
 from facesearch import __version__
@@ -13,6 +13,7 @@ from facesearch.records import PartState, Readiness
 from facesearch.web.examples import anywhere, shown, shown_text
 from facesearch.web.key_headers import KEY_SCHEMES
 from facesearch.web.metrics import CONTENT_TYPE, Metrics
+from facesearch.web.parameters import check_parameters
 from facesearch.web.schemas import Alive, Info, Limits, Ready
 
 _READY = {"ok": 200, "stale": 200}
@@ -69,7 +70,7 @@ async def metrics(request: Request) -> Response:
 
 @router.get(
     "/v1/info",
-    dependencies=KEY_SCHEMES,
+    dependencies=[*KEY_SCHEMES, Depends(check_parameters)],
     summary="Tell the service's version and limits",
     response_model=Info,
     responses=shown("info") | anywhere(),

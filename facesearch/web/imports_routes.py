@@ -99,7 +99,7 @@ async def started(request: Request, key: str | None, options: ImportOptions | No
     state = request.app.state
     most = state.limits.zip_bytes
     new_file = state.api.imports.new_file
-    threads, fields = state.disk_threads, () if options else (*_CHOICES, _COLLECTION)
+    threads, fields = state.disk_threads, None if options else (*_CHOICES, _COLLECTION)
     async with uploaded(request, new_file, most, threads, digest=key is not None, fields=fields) as upload:
         repeatable = once(request, key, upload.file_name, upload.sha256 or "", upload.fields)
         options = options or _options(request, upload.fields)
@@ -137,7 +137,7 @@ def _options(request: Request, fields: Mapping[str, str]) -> ImportOptions:
     for name, choices in _CHOICES.items():
         chosen[name] = request.query_params.get(name) or fields.get(name, choices[0])
         if chosen[name] not in choices:
-            raise InvalidParameter(f"{name} is one of {', '.join(choices)}.")
+            raise InvalidParameter(f"{name} is one of {', '.join(choices)}.", [name])
     wanted = request.query_params.get(_COLLECTION, fields.get(_COLLECTION))
     collection = collection_of(caller_of(request), wanted)
     return ImportOptions(chosen["faces"], chosen["duplicates"] == "skip", collection=collection)

@@ -30,6 +30,7 @@ from facesearch.web.examples import anywhere, refused, shown
 from facesearch.web.imports_routes import ZIP_BODY, ZIP_ERRORS, started
 from facesearch.web.once import Key, once
 from facesearch.web.options import Detector, MinFace, Upsample, WantedFaces
+from facesearch.web.parameters import check_given_once
 from facesearch.web.schemas import AddAnswer, BulkAnswer, InfoAnswer, SearchAnswer
 from facesearch.web.work import JobWatch, in_thread
 
@@ -74,6 +75,7 @@ async def search_faces(
     ] = None,
 ) -> JSONResponse:
     """Faces from left to right, matches nearest first; a photo without a face has no matches."""
+    check_given_once(await request.form(), "file")
     most, largest_distance = _whole_number("k", k), _tolerance(tolerance, false_alarm_rate)
 
     def work(api: API) -> Any:
@@ -99,6 +101,7 @@ async def add_face(
     key: Key = None,
 ) -> JSONResponse:
     """The person is named by the file's name: `Aaron_Eckhart_0001.jpg` is Aaron Eckhart."""
+    check_given_once(await request.form(), "file")
     wanted = Wanted(True, detector, upsample, min_face_px)
 
     def work(api: API) -> Any:

@@ -13,6 +13,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from facesearch.errors import InvalidParameter, StorageFull, TooLarge
+from facesearch.web.parameters import FORM, given_twice, unknown
 
 FIELD = "file"
 
@@ -44,11 +45,11 @@ async def uploaded(
     limiter: anyio.CapacityLimiter,
     *,
     digest: bool,
-    fields: Sequence[str] = (),
+    fields: Sequence[str] | None = None,
 ) -> AsyncIterator[Upload]:
     """Write the part `file` of a multipart request to a new file, which is closed at the end.
 
-    Other parts are passed over. Reading goes on once what was read is written, so a slow disk slows the
+    Reading goes on once what was read is written, so a slow disk slows the
     client down; memory stays bounded.
 
     Args:
@@ -56,11 +57,11 @@ async def uploaded(
         file_bytes: how long the file may be.
         limiter: of those threads.
         digest: whether the file's SHA-256 is wanted.
-        fields: names of form fields whose text is wanted.
+        fields: names of form fields whose text is wanted, and no others are taken; None passes all over.
 
     Raises:
         InvalidParameter: it is no multipart request, or a broken one, or has not exactly one such file, or
-            one of the fields twice.
+            one of the fields twice, or another one.
         TooLarge: the file is longer.
         StorageFull: there is no room for it; an OSError says so too.
     """
@@ -88,7 +89,7 @@ class _Parts:
     Holds the file's bytes until they are taken, and of the other parts the wanted fields.
     """
 
-    def __init__(self, file_bytes: int, fields: Sequence[str]) -> None:
+    def __init__(self, file_bytes: int, fields: Sequence[str] | None) -> None:
         self.file_name = ""
         self.waiting_bytes = 0
         self._file_bytes = file_bytes
@@ -96,7 +97,8 @@ class _Parts:
         self._length = 0
         self._others = 0
         self._other_length = 0
-        self._fields = {name.encode(): bytearray() for name in fields}
+        self._fields = {name.encode(): bytearray() for name in fields or ()}
+        self._takes_others = fields is None
         self._field: bytearray | None = None
         self._given: set[bytes] = set()
         self._name = bytearray()
@@ -134,16 +136,18 @@ class _Parts:
                 raise InvalidParameter("The multipart body has too many parts.")
             return
         if b"filename" not in options:
-            raise InvalidParameter(f"{FIELD} must be a file.")
+            raise InvalidParameter(f"{FIELD} must be a file.", [FIELD])
         if self._seen:
-            raise InvalidParameter(f"{FIELD} is given more than once.")
+            raise given_twice(FIELD)
         self._seen = self._in_file = True
         self.file_name = _decoded(options[b"filename"])
 
     def _begin_field(self, name: bytes) -> None:
         self._field = self._fields.get(name)
+        if self._field is None and not self._takes_others:
+            raise unknown(_decoded(name), map(_decoded, self._fields), FORM)
         if name in self._given:
-            raise InvalidParameter(f"{_decoded(name)} is given more than once.")
+            raise given_twice(_decoded(name))
         if self._field is not None:
             self._given.add(name)
 
@@ -178,7 +182,7 @@ class _Parts:
         if not self._ended:
             raise InvalidParameter("The multipart body is damaged or cut short.")
         if not self._seen:
-            raise InvalidParameter(f"{FIELD} is missing.")
+            raise InvalidParameter(f"{FIELD} is missing.", [FIELD])
 
 
 class _Writer:
@@ -208,7 +212,7 @@ class _Writer:
 def _parser(content_type: str | None, parts: _Parts) -> MultipartParser:
     kind, options = parse_options_header(content_type)
     if kind != b"multipart/form-data":
-        raise InvalidParameter(f"{FIELD} is missing.")
+        raise InvalidParameter(f"{FIELD} is missing.", [FIELD])
     boundary = options.get(b"boundary")
     if not boundary:
         raise InvalidParameter("The multipart body has no boundary.")

@@ -170,6 +170,7 @@ def test_how_faces_are_looked_for_reaches_the_gallery(client: TestClient, api: F
 def test_what_cannot_be_stored_is_400(client: TestClient, api: FakeAPI, form: dict[str, Any]) -> None:
     answer = client.post(FACES, files=PHOTO, data=form)
     assert (answer.status_code, answer.json()["code"]) == (400, "invalid_parameter")
+    assert answer.json()["details"] == {"parameters": list(form)}
     assert len(answer.text) < 1000
     assert api.calls == []
 

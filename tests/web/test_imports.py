@@ -76,7 +76,7 @@ def test_the_options_of_an_import_reach_the_api(
 def test_the_options_of_an_import_may_be_form_fields(client: TestClient, api: FakeAPI) -> None:
     for form in (
         {"faces": "all", "duplicates": "store"},
-        {"faces": "single", "duplicates": "skip", "note": "x"},
+        {"faces": "single", "duplicates": "skip"},
         {},
     ):
         client.post(f"{V1}?duplicates=store" if form else V1, files=ZIP, data=form)
@@ -308,6 +308,7 @@ def seen(api: FakeAPI, client: TestClient) -> Any:
 
 @pytest.mark.parametrize("route", ["/add_face/", BULK, V1])
 def test_the_same_request_has_the_same_fingerprint_and_another_has_another(seen: Any, route: str) -> None:
+    one, other = "duplicates=store", "faces=all"
     first = seen(route, "my-key")
     assert first.key == "my-key"
     assert len(first.fingerprint) == 64
@@ -316,10 +317,10 @@ def test_the_same_request_has_the_same_fingerprint_and_another_has_another(seen:
     others = [
         seen(route, "my-key", name="b.jpg"),
         seen(route, "my-key", data=b"other"),
-        seen(route + "?min_face_px=1&faces=all", "my-key"),
+        seen(route + f"?{one}&{other}", "my-key"),
     ]
     assert len({first.fingerprint, *(other.fingerprint for other in others)}) == 4
-    assert seen(route + "?faces=all&min_face_px=1", "my-key") == others[-1]
+    assert seen(route + f"?{other}&{one}", "my-key") == others[-1]
 
 
 def test_another_route_has_another_fingerprint(seen: Any) -> None:

@@ -243,7 +243,6 @@ def test_a_name_of_any_script_and_length_is_handed_on(client: TestClient, api: F
     [
         ("/v1/detect", {}, "file"),
         ("/v1/search", {}, "file"),
-        ("/v1/detect", {"source": PHOTO["file"]}, "file"),
         ("/v1/compare", {"source": PHOTO["file"]}, "target"),
         ("/v1/compare", {"target": PHOTO["file"]}, "source"),
     ],

@@ -142,11 +142,10 @@ def test_a_write_that_takes_a_part_only_is_a_full_disk(monkeypatch: pytest.Monke
         (zip_of(9), "", "file is missing."),
         (b"", TYPE["content-type"], "The multipart body is damaged or cut short."),
         (zip_of(9)[:-8], TYPE["content-type"], "The multipart body is damaged or cut short."),
-        (part("other") + b"zip" + END, TYPE["content-type"], "file is missing."),
         (part(file_name=None) + b"zip" + END, TYPE["content-type"], "file must be a file."),
         (part() + b"\r\n" + zip_of(9), TYPE["content-type"], "file is given more than once."),
-        (part("o") + bytes(70_000) + b"\r\n" + zip_of(9), TYPE["content-type"], "is too long."),
-        ((part("o") + b"\r\n") * 101 + zip_of(9), TYPE["content-type"], "too many parts."),
+        (part("faces") + bytes(70_000) + b"\r\n" + zip_of(9), TYPE["content-type"], "is too long."),
+        (END, TYPE["content-type"], "file is missing."),
         (part(more="x: y\r\n" * 9) + END, TYPE["content-type"], "The multipart body is damaged."),
         (part(more=f"x: {'y' * 5000}\r\n") + END, TYPE["content-type"], "The multipart body is damaged."),
         (part(more="no colon\r\n") + END, TYPE["content-type"], "The multipart body is damaged."),
@@ -163,10 +162,28 @@ def test_an_upload_that_cannot_be_used_is_400_with_its_reason(
     assert not api.fake_imports.started
 
 
-def test_other_small_parts_are_passed_over(client: TestClient, api: FakeAPI) -> None:
+def test_other_small_parts_are_passed_over_on_the_old_route(client: TestClient, api: FakeAPI) -> None:
     files: Any = {"api_key": (None, "x"), "photo": ("b.jpg", b"other"), "file": ("a.zip", b"zip")}
-    assert client.post("/v1/imports", files=files).status_code == 202
+    assert client.post("/add_faces_in_bulk/", files=files).status_code == 200
     assert [started[0] for started in api.fake_imports.started] == [b"zip"]
+    many = (part("o") + b"\r\n") * 101 + zip_of(9)
+    answer = client.post("/add_faces_in_bulk/", content=many, headers=TYPE)
+    assert answer.json()["body"] == "The multipart body has too many parts."
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("photo", "photo is not a field of this route's form."),
+        ("facse", "facse is not a field of this route's form; faces is."),
+        ("", "An empty name is not a field of this route's form."),
+    ],
+)
+def test_other_parts_are_refused_below_v1(client: TestClient, api: FakeAPI, name: str, reason: str) -> None:
+    answer = client.post("/v1/imports", content=part(name) + b"x\r\n" + zip_of(9), headers=TYPE)
+    assert (answer.status_code, answer.json()["message"]) == (400, reason)
+    assert answer.json()["details"] == {"parameters": [name]}
+    assert not api.fake_imports.started
 
 
 @pytest.mark.parametrize("route", ROUTES)
