@@ -362,6 +362,10 @@ class ImageDatabase(ABC):
         """Return, for each of these photos of which faces are stored, the lowest of their ids."""
 
     @abstractmethod
+    def faces_of_photo(self, sha256: bytes) -> list[int]:
+        """Return the ids of all faces that are stored of a photo, ascending."""
+
+    @abstractmethod
     def newest_change(self) -> int:
         """The number of the newest committed change, 0 where there is none."""
 

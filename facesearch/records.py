@@ -833,8 +833,8 @@ class EnrolmentTerms:
 class EnrolledPhoto:
     """What became of a photo: the faces that were stored, at least one, and how many were detected.
 
-    `duplicate_of` is the first face that was stored of the same photo's bytes; where it was not stored again,
-    `faces` holds that one.
+    `duplicate_of` is the first face that was stored of the same photo's bytes; where these were not stored
+    again, `faces` holds all that were stored of them, that one first.
     """
 
     faces: tuple[StoredFace, ...]

@@ -314,6 +314,11 @@ class FakeImageDatabase(ImageDatabase):
                     found[photo[0]] = face_id
             return found
 
+    def faces_of_photo(self, sha256: bytes) -> list[int]:
+        self.ping()
+        with self._lock:
+            return sorted(i for i in self._faces if (photo := self._photos.get(i)) and photo[0] == sha256)
+
     def add_faces(self, faces: Sequence[NewFace], model_id: str) -> list[int]:
         self.ping()
         if not faces:

@@ -210,6 +210,13 @@ class SQLImageDatabase(FacePersons, ImageDatabase):
             found.update((bytes(digest), face_id) for digest, face_id in rows)
         return found
 
+    def faces_of_photo(self, sha256: bytes) -> list[int]:
+        self.be_there()
+        if len(sha256) != DIGEST_BYTES:
+            return []
+        of_it = {"photo_sha256": sha256, **self._mine}
+        return [row["id"] for row in self.select(FACES, ["id"], of_it, order_by="id")]
+
     def photos_of_faces(self, ids: Sequence[int]) -> dict[bytes, int | None]:
         self.be_there()
         columns = ["photo_sha256", "photo_bytes"]

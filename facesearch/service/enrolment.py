@@ -108,13 +108,12 @@ def _naming(file_name: str, terms: EnrolmentTerms) -> Naming:
 
 def _store(database: ImageDatabase, faces: _Faces, sha256: bytes, skip_duplicates: bool) -> EnrolledPhoto:
     with database.transaction():
-        before = database.faces_of_photos([sha256]).get(sha256)
-        if skip_duplicates and before is not None:
-            ids = [before]
-        else:
-            ids = database.add_faces(faces.new, faces.model_id)
+        before = database.faces_of_photo(sha256)
+        ids = before if skip_duplicates and before else database.add_faces(faces.new, faces.model_id)
         stored = database.get_faces(ids)
-        return EnrolledPhoto(tuple(stored[face_id] for face_id in ids), faces.found, before)
+        return EnrolledPhoto(
+            tuple(stored[face_id] for face_id in ids), faces.found, before[0] if before else None
+        )
 
 
 def _content(enrolled: EnrolledPhoto) -> dict[str, Any]:

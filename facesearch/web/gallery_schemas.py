@@ -71,7 +71,7 @@ class EnrolledAnswer(BaseModel):
     """The faces that were stored, and how many the photo has.
 
     `duplicate_of` is the first face that was stored of the same photo; where it was not stored again, `faces`
-    holds that one.
+    holds all that were stored of it.
     """
 
     faces: list[V1Face]

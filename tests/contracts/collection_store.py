@@ -145,6 +145,7 @@ class CollectionStoreContract:
         assert other.embeddings([*mine, *theirs]).keys() == set(theirs)
         assert other.faces_of_photos([bytes(32)]) == {bytes(32): theirs[0]}
         assert database.faces_of_photos([bytes(32)]) == {}
+        assert (other.faces_of_photo(bytes(32)), database.faces_of_photo(bytes(32))) == ([theirs[0]], [])
         assert (other.crop(theirs[0]), database.crop(theirs[0])) == (crop, None)
         assert (other.photos_of_faces(theirs), database.photos_of_faces(theirs)) == ({bytes(32): None}, {})
         assert database.delete_faces(theirs) == []
@@ -320,6 +321,7 @@ def assert_gone(faces: ImageDatabase, face_id: int) -> None:
         lambda: faces.photos_of_faces([face_id]),
         lambda: faces.edit_face(face_id, FaceEdit(frozenset(["external_id"]), "7")),
         lambda: faces.faces_of_photos([bytes(32)]),
+        lambda: faces.faces_of_photo(bytes(32)),
         lambda: list(faces.changes_after(0, MODEL)),
         faces.alone().__enter__,
     ]

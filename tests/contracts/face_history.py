@@ -191,6 +191,9 @@ class FaceHistory(ImageDatabase):
     def faces_of_photos(self, sha256s: Sequence[bytes]) -> dict[bytes, int]:
         raise NotImplementedError
 
+    def faces_of_photo(self, sha256: bytes) -> list[int]:
+        raise NotImplementedError
+
     def get_faces(self, ids: Sequence[int]) -> dict[int, StoredFace]:
         raise NotImplementedError
 

@@ -55,7 +55,10 @@ class FaceTransactionsContract:
         assert database.faces_of_photos([UNKNOWN, PHOTO, OTHER, PHOTO]) == {PHOTO: ids[1], OTHER: ids[2]}
         assert database.faces_of_photos([OTHER]) == {OTHER: ids[2]}
         assert database.faces_of_photos([]) == {}
-        assert database.faces_of_photos([b"", PHOTO[:31], PHOTO + b" ", b"\x00" * 32]) == {}
+        wrong = [b"", PHOTO[:31], PHOTO + b" ", b"\x00" * 32]
+        assert database.faces_of_photos(wrong) == {}
+        assert database.faces_of_photo(PHOTO) == [ids[1], ids[3], ids[5]]
+        assert [database.faces_of_photo(digest) for digest in wrong] == [[]] * 4
 
     def test_a_photo_whose_faces_were_removed_is_unknown(self, database: ImageDatabase) -> None:
         ids = database.add_faces([new_face(photo_sha256=PHOTO)] * 2, MODEL)

@@ -85,6 +85,9 @@ class GalleryContract(GalleryParts):
         (face,) = first.faces
         assert (first.duplicate_of, left_out.duplicate_of, again.duplicate_of) == (None, face.id, face.id)
         assert left_out.faces == first.faces
+        for which in ("largest", "all"):
+            all_of_it = gallery.add_faces(photo, EnrolmentTerms("Di", faces=which, skip_duplicates=True))
+            assert (all_of_it.faces, all_of_it.duplicate_of) == ((*first.faces, *again.faces), face.id)
         assert [one.person_name for one in gallery.faces(EVERY_FACE, 10).items] == ["Ada", "Cy"]
 
     def test_pages_of_faces_follow_each_other(self, gallery: Gallery, photos: Photos) -> None:

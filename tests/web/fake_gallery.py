@@ -162,7 +162,7 @@ class FakeGallery(Gallery):
         self.house = house
         self.kept: dict[int, StoredFace] = {}
         self.crops: dict[int, Crop] = {}
-        self.digests: dict[bytes, int] = {}
+        self.digests: dict[bytes, list[int]] = {}
         self._row = row
         self._people = FakePeople(self)
 
@@ -200,14 +200,14 @@ class FakeGallery(Gallery):
         def work() -> EnrolledPhoto:
             self.check()
             found = max(1, photo.data.count(b"f"))
-            known = self.digests.get(photo.data)
-            if known is not None and terms.skip_duplicates:
-                return EnrolledPhoto((self.kept[known],), found, known)
+            known = [face for face in self.digests.get(photo.data, []) if face in self.kept]
+            if known and terms.skip_duplicates:
+                return EnrolledPhoto(tuple(self.kept[face] for face in known), found, known[0])
             person = self._person(terms)
             number = found if terms.faces == "all" else 1
             stored = [self._store(photo.file_name, terms, person) for _ in range(number)]
-            self.digests.setdefault(photo.data, stored[0].id)
-            return EnrolledPhoto(tuple(stored), found, known)
+            self.digests[photo.data] = [*known, *(face.id for face in stored)]
+            return EnrolledPhoto(tuple(stored), found, known[0] if known else None)
 
         return self.house.once(once, work, "add faces", self._row.name, photo, terms)
 
@@ -251,7 +251,6 @@ class FakeGallery(Gallery):
         with self.house.lock:
             self.check()
             gone = [self.kept.pop(face_id).id for face_id in dict.fromkeys(face_ids) if face_id in self.kept]
-            self.digests = {data: face for data, face in self.digests.items() if face in self.kept}
             self._people.forget_empty()
             return gone
 
