@@ -28,7 +28,7 @@ from facesearch.web import gallery_answers as answers
 from facesearch.web.callers import caller_of, collection_of, touched
 from facesearch.web.cursors import cursor, number_of
 from facesearch.web.examples import anywhere, example, refused
-from facesearch.web.filters import Among
+from facesearch.web.filters import Among, chosen
 from facesearch.web.gallery_examples import DELETED, ENROLLED, FACE, FACES, UNASSIGNED
 from facesearch.web.gallery_schemas import (
     DeletedFaces,
@@ -154,11 +154,12 @@ async def faces(
     request: Request, collection: Collection, among: Among, limit: Limit = 100, at: Cursor = None
 ) -> JSONResponse:
     """By rising id. `next` is the cursor of the following page, null at the end."""
-    after = number_of(_FACES, at)
+    of = collection, *chosen(among)
+    after = number_of(_FACES, at, *of)
     page = await in_thread(
         request, lambda api: api.collections.gallery(collection).faces(among, limit, after)
     )
-    content = {"faces": [answers.face(face) for face in page.items], "next": cursor(_FACES, page.next)}
+    content = {"faces": [answers.face(face) for face in page.items], "next": cursor(_FACES, page.next, *of)}
     return JSONResponse(content)
 
 

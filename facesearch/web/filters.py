@@ -89,6 +89,12 @@ AmongOfForm = Annotated[FaceQuery, Depends(_query_or_form)]
 """As `Among`, for requests that carry a form: what is personal need not be in the URL then."""
 
 
+def chosen(query: FaceQuery) -> tuple[object, ...]:
+    """Return what a query asks for, in one order however it was written; see `cursors`."""
+    people = None if query.people is None else sorted(query.people)
+    return people, query.external_id, sorted(query.conditions, key=repr)
+
+
 def conditions_of(text: str) -> tuple[Condition, ...]:
     """Read a filter, in the order of its names and operators.
 

@@ -68,11 +68,11 @@ async def jobs(
 
     Those of all collections, where the key is for all and none is named.
     """
-    before = number_of(_JOBS, at)
     caller = caller_of(request)
     collection = collection_of(caller, name) if name is not None or is_restricted(caller) else None
+    before = number_of(_JOBS, at, collection)
     page = await in_thread(request, lambda api: api.imports.jobs(limit, before, collection))
-    content = {"jobs": [answers.job(job) for job in page.items], "next": cursor(_JOBS, page.next)}
+    content = {"jobs": [answers.job(job) for job in page.items], "next": cursor(_JOBS, page.next, collection)}
     return JSONResponse(content)
 
 
@@ -109,9 +109,10 @@ async def files(
     request: Request, job_id: JobId, limit: Limit = 100, at: Cursor = None, status: Status = None
 ) -> JSONResponse:
     """In the archive's order, those that are done with so far."""
-    after = number_of(_FILES, at)
+    after = number_of(_FILES, at, job_id, status)
     page = await in_thread(request, lambda api: api.imports.files(job_id, limit, after, status))
-    content = {"files": [answers.file(report) for report in page.items], "next": cursor(_FILES, page.next)}
+    following = cursor(_FILES, page.next, job_id, status)
+    content = {"files": [answers.file(report) for report in page.items], "next": following}
     return JSONResponse(content)
 
 

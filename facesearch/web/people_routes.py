@@ -55,7 +55,7 @@ async def people(
     at: Cursor = None,
 ) -> JSONResponse:
     """By rising id. `next` is the cursor of the following page, null at the end."""
-    after = number_of(_PEOPLE, at)
+    after = number_of(_PEOPLE, at, collection, name)
 
     def work(api: API) -> Page[Person]:
         known = api.collections.gallery(collection).people
@@ -65,7 +65,8 @@ async def people(
         return Page(() if found is None or (after or 0) >= found.id else (found,))
 
     page = await in_thread(request, work)
-    content = {"people": [answers.person(one) for one in page.items], "next": cursor(_PEOPLE, page.next)}
+    following = cursor(_PEOPLE, page.next, collection, name)
+    content = {"people": [answers.person(one) for one in page.items], "next": following}
     return JSONResponse(content)
 
 

@@ -11,7 +11,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from facesearch.errors import CollectionNotFound, DatabaseUnavailable, ModelNotFound
-from facesearch.records import Caller
+from facesearch.records import DONE, Caller
 from facesearch.web.cursors import cursor
 from tests.web.conftest import FakeAPI
 from tests.web.fake_gallery import FakeGallery
@@ -203,6 +203,55 @@ def test_a_cursor_that_the_list_never_gave_is_400(client: TestClient, path: str)
 def test_the_cursor_of_another_list_is_400(client: TestClient, path: str) -> None:
     for kind in {"faces", "people", "collections", "jobs"} - {path.rpartition("/")[2]}:
         assert client.get(path, params={"cursor": cursor(kind, 7) or ""}).status_code == 400
+
+
+FILTER = '{"a": 1, "b": {"exists": false}}'
+
+
+@pytest.mark.parametrize(
+    ("path", "asked", "same", "others"),
+    [
+        (
+            "/v1/faces",
+            {"person": ["0", "1", "2"]},
+            [{"person": ["2", "1", "0"], "collection": "default"}],
+            [{"person": ["0", "1"]}, {}, {"person": ["0", "1", "2"], "collection": "other"}],
+        ),
+        ("/v1/faces", {}, [{}], [{"person": "0"}, {"external_id": ""}, {"filter": FILTER}]),
+        (
+            "/v1/faces",
+            {"filter": FILTER},
+            [{"filter": '{"b": {"exists": false}, "a": 1}'}],
+            [{"filter": FILTER.replace("1", "2")}, {"filter": FILTER, "external_id": "x"}, {}],
+        ),
+        ("/v1/people", {}, [{}], [{"collection": "other"}, {"name": "Ana"}, {"name": "None"}]),
+        ("/v1/jobs", {}, [{}], [{"collection": "default"}]),
+        ("/v1/jobs", {"collection": "default"}, [{"collection": "default"}], [{"collection": "other"}, {}]),
+        ("/v1/jobs/job-1/files", {}, [{}], [{"status": "failed"}]),
+    ],
+)
+def test_a_cursor_of_the_list_of_something_else_is_400(
+    client: TestClient,
+    api: FakeAPI,
+    gallery: FakeGallery,
+    path: str,
+    asked: dict[str, Any],
+    same: list[dict[str, Any]],
+    others: list[dict[str, Any]],
+) -> None:
+    api.fake_collections.add("other")
+    api.fake_imports.add(DONE)
+    api.fake_imports.add(DONE)
+    at = client.get(path, params={**asked, "limit": "1"}).json()["next"]
+    assert at
+    for query in same:
+        assert client.get(path, params={**query, "cursor": at}).status_code == 200, query
+    for query in others:
+        answer = client.get(path, params={**query, "cursor": at})
+        assert (answer.status_code, answer.json()["details"]) == (400, {"parameters": ["cursor"]}), query
+    if path.startswith("/v1/jobs/"):
+        other = path.replace("job-1", "job-2")
+        assert client.get(other, params={"cursor": at}).status_code == 400
 
 
 @pytest.mark.parametrize("path", LISTS)

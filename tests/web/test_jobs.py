@@ -124,10 +124,10 @@ def test_files_of_one_status_can_be_asked_for(client: TestClient, api: FakeAPI, 
         "cursor=\u0663",
         "cursor=" + "A" * 5000,
         f"cursor={cursor('others', 3)}",
-        f"cursor={cursor('jobs', 3)}x",
-        f"cursor={cursor('jobs', 2**63)}",
-        f"cursor={cursor('files', 2**63)}",
-        f"cursor={cursor('jobs', -1)}",
+        f"cursor={cursor('jobs', 3, None)}x",
+        f"cursor={cursor('jobs', 2**63, None)}",
+        f"cursor={cursor('files', 2**63, 'job-1', None)}",
+        f"cursor={cursor('jobs', -1, None)}",
     ],
 )
 def test_a_page_that_does_not_exist_is_400(client: TestClient, api: FakeAPI, path: str, query: str) -> None:
@@ -140,8 +140,8 @@ def test_a_page_that_does_not_exist_is_400(client: TestClient, api: FakeAPI, pat
 
 def test_a_cursor_of_another_list_is_400(client: TestClient, api: FakeAPI) -> None:
     api.fake_imports.add()
-    assert client.get(f"/v1/jobs?cursor={cursor('files', 3)}").status_code == 400
-    assert client.get(f"/v1/jobs/job-1/files?cursor={cursor('jobs', 3)}").status_code == 400
+    assert client.get(f"/v1/jobs?cursor={cursor('files', 3, None)}").status_code == 400
+    assert client.get(f"/v1/jobs/job-1/files?cursor={cursor('jobs', 3, 'job-1', None)}").status_code == 400
 
 
 @pytest.mark.parametrize("status", ["", "ok", "INSERTED"])

@@ -118,7 +118,8 @@ def test_people_are_listed_page_by_page(client: TestClient, gallery: FakeGallery
 def test_a_list_of_one_name_ends_with_it(client: TestClient, gallery: FakeGallery) -> None:
     person = gallery.people.add("Ana")
     for last, found in ((person.id - 1, [person.id]), (person.id, [])):
-        page = client.get(PEOPLE, params={"name": "Ana", "cursor": cursor("people", last) or ""}).json()
+        at = cursor("people", last, "default", "Ana")
+        page = client.get(PEOPLE, params={"name": "Ana", "cursor": at or ""}).json()
         assert ([one["id"] for one in page["people"]], page["next"]) == (found, None)
 
 
