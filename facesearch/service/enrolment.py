@@ -21,7 +21,7 @@ from facesearch.service.encode import with_crops
 from facesearch.service.enrol import FACES, LARGEST, Fingerprint, new_faces
 from facesearch.service.first_answers import FirstAnswers
 from facesearch.service.galleries import FoundCollection, Galleries
-from facesearch.service.intake.names import base_name, given_name, person_and_version
+from facesearch.service.intake.names import base_name, given_name, person_and_version, version_of
 from facesearch.service.intake.naming import Naming
 from facesearch.timings import stage
 
@@ -100,9 +100,10 @@ def _check(terms: EnrolmentTerms) -> None:
 
 
 def _naming(file_name: str, terms: EnrolmentTerms) -> Naming:
-    name, version = person_and_version(base_name(file_name))
-    if terms.person_name is not None or terms.person_id is not None:
-        name = given_name(terms.person_name or "")
+    if terms.person_name is None and terms.person_id is None:
+        name, version = person_and_version(base_name(file_name))
+    else:
+        name, version = given_name(terms.person_name or ""), version_of(base_name(file_name))
     return Naming(name, version, terms.external_id, terms.metadata, terms.person_id)
 
 

@@ -1,6 +1,5 @@
 """The people of one collection, by its name."""
 
-import unicodedata
 from collections.abc import Callable, Sequence
 
 from facesearch.errors import InvalidParameter
@@ -9,7 +8,7 @@ from facesearch.records import Once, Page, Person, PersonEdit
 from facesearch.service.erasure import Erasure
 from facesearch.service.first_answers import FirstAnswers
 from facesearch.service.galleries import Galleries
-from facesearch.service.intake.names import given_name
+from facesearch.service.intake.names import given_name, shown_name
 
 _NAME, _COVER = "name", "cover_face"
 
@@ -34,7 +33,7 @@ class StoredPeople(People):
 
     def named(self, name: str) -> Person | None:
         """See People."""
-        return self._store().named(unicodedata.normalize("NFC", name))
+        return self._store().named(shown_name(name))
 
     def get(self, person_id: int) -> Person:
         """See People."""

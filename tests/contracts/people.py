@@ -50,6 +50,9 @@ class PeopleContract(GalleryParts):
             "\x1b[2J",
             "\u202eoB",
             "\ud83d",
+            "\u200b",
+            "\u200d",
+            "\u3164\ufe0f",
         ):
             with pytest.raises(InvalidParameter):
                 gallery.people.add(name)
@@ -65,6 +68,15 @@ class PeopleContract(GalleryParts):
             gallery.people.add("Zo\u00eb")
         with pytest.raises(NameTaken):
             rename(gallery.people, bo.id, "Zoe\u0308")
+
+    def test_what_nobody_sees_of_a_name_is_left_out(self, gallery: Gallery) -> None:
+        ada = gallery.people.add("A\u00adda\u200b")
+        assert (ada.name, gallery.people.named("\ufeffAda")) == ("Ada", ada)
+        for hidden in ("Ada\u200e", "Ada\u200d"):
+            with pytest.raises(NameTaken):
+                gallery.people.add(hidden)
+        for joined in ("نیلوفر\u200cی", "👩\u200d🚀"):
+            assert gallery.people.add(joined).name == joined
 
     def test_a_repeated_request_makes_one_person(self, gallery: Gallery) -> None:
         first = gallery.people.add("Ada", ONCE)

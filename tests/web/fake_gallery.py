@@ -1,7 +1,6 @@
 """Collections, faces and people in memory, for tests of the web: no photo is looked at."""
 
 import threading
-import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -49,6 +48,7 @@ from facesearch.records import (
     StoredFace,
     VectorProbe,
 )
+from facesearch.service.intake.names import given_name, shown_name
 
 R = TypeVar("R")
 
@@ -321,7 +321,7 @@ class FakePeople(People):
     def named(self, name: str) -> Person | None:
         with self._house.lock:
             self._gallery.check()
-            plain = unicodedata.normalize("NFC", name)
+            plain = shown_name(name)
             return next((self.get(one.id) for one in self.known.values() if one.name == plain), None)
 
     def get(self, person_id: int) -> Person:
@@ -410,9 +410,9 @@ class FakePeople(People):
 
 def checked_name(name: str) -> str:
     """A name as it is stored."""
-    plain = unicodedata.normalize("NFC", name)
-    if not 0 < len(plain) <= _LONGEST_NAME or plain != plain.strip() or not plain.isprintable():
-        raise InvalidParameter(f"A name has 1 to {_LONGEST_NAME} characters, and no blank at its ends.")
+    plain = given_name(name)
+    if not 0 < len(plain) <= _LONGEST_NAME:
+        raise InvalidParameter(f"A name has 1 to {_LONGEST_NAME} characters.")
     return plain
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from facesearch.errors import Invalid, UnsupportedMedia
 from facesearch.records import NO_BOX, Face, NewFace, PhotoInfo
-from facesearch.service.intake.names import base_name, readable
+from facesearch.service.intake.names import base_name, name_in
 
 DIMENSION = 128
 
@@ -63,7 +63,7 @@ def read_encodings(file: Path, names_file: Path | None = None, *, allow_pickle: 
     matrix = _matrix(vectors)
     if len(names) != len(matrix):
         raise Invalid(f"{file.name} has {len(matrix)} encodings, but there are {len(names)} names.")
-    return Encodings(matrix, [readable(str(name)).strip() for name in names])
+    return Encodings(matrix, [name_in(str(name)) for name in names])
 
 
 def faces_of(encodings: Encodings, file_name: str) -> list[NewFace]:

@@ -1,9 +1,9 @@
 """Who the faces of a photo are, as its path, a list or a client says."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from facesearch.records import Metadata
-from facesearch.service.intake.names import person_and_version
+from facesearch.service.intake.names import person_and_version, version_of
 from facesearch.service.intake.photo_source import PhotoSource
 
 
@@ -28,9 +28,10 @@ class Naming:
     @classmethod
     def in_source(cls, path: str, source: PhotoSource) -> "Naming":
         """Name a photo's faces as the source's list does, and where it does not, by where the photo lies."""
-        by_path = cls.by_path(path, source.only_top_folder)
         listed = source.people.of(path) if source.people else None
+        if listed is not None and listed.person:
+            return cls(listed.person, version_of(path), listed.external_id, listed.metadata)
+        by_path = cls.by_path(path, source.only_top_folder)
         if listed is None:
             return by_path
-        name = listed.person or by_path.person_name
-        return cls(name, by_path.version, listed.external_id, listed.metadata)
+        return replace(by_path, external_id=listed.external_id, metadata=listed.metadata)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from facesearch.errors import Invalid, TooLarge
-from facesearch.service.intake.names import LONGEST_NAME, readable, readable_path
+from facesearch.service.intake.names import LONGEST_NAME, name_in, readable, readable_path
 
 _DELIMITERS = ",;\t"
 _PATH, _PERSON, _EXTERNAL_ID = "path", "person", "external_id"
@@ -106,7 +106,7 @@ class _Columns:
     def person(self, cells: Sequence[str]) -> Person:
         told = {name: cell for name, cell in zip(self._names, cells, strict=True) if cell}
         told.pop(_PATH, None)
-        return Person(told.pop(_PERSON, None), told.pop(_EXTERNAL_ID, None), told)
+        return Person(name_in(told.pop(_PERSON, "")) or None, told.pop(_EXTERNAL_ID, None), told)
 
     def checked(self, line: int, cells: Sequence[str]) -> tuple[str, list[str]]:
         """Return a row's path and its other cells, as they are kept."""

@@ -134,6 +134,15 @@ def test_a_photo_without_a_face_or_with_another_number_than_wanted_is_refused(en
         enrol(BOTH, faces="single")
 
 
+def test_the_name_of_a_file_does_not_count_where_a_person_is_named(enrol: Enrol) -> None:
+    long = PhotoFile("x" * 300 + "_0007.png", ADA.data)
+    named = enrol(long, person_name="Bo").faces[0]
+    known = enrol(long, person_id=named.person_id).faces[0]
+    assert [(one.person_name, one.version) for one in (named, known)] == [("Bo", "0007")] * 2
+    with pytest.raises(InvalidParameter, match="file's name"):
+        enrol(long)
+
+
 def test_faces_below_a_limit_are_refused(enrol: Enrol) -> None:
     with pytest.raises(FaceRefused):
         enrol(quality=QualitySettings(min_size_px=25))

@@ -1,7 +1,13 @@
 import pytest
 
 from facesearch.errors import InvalidParameter
-from facesearch.service.intake.names import base_name, given_name, person_and_version, readable_path
+from facesearch.service.intake.names import (
+    base_name,
+    given_name,
+    person_and_version,
+    readable_path,
+    version_of,
+)
 
 
 @pytest.mark.parametrize(
@@ -71,11 +77,27 @@ def test_a_name_has_no_characters_that_turn_text_or_cannot_be_stored() -> None:
     assert person_and_version("نیلوفر\u200cی_0001.jpg")[0] == "نیلوفر\u200cی"
 
 
+@pytest.mark.parametrize(
+    "path", ["Ana\u200b_0001.jpg", "\u200eAna_0001\u200e.jpg", "A\u00adna_0001.jpg", "Ana\u200d_0001.jpg"]
+)
+def test_what_nobody_sees_of_a_path_is_no_part_of_the_name(path: str) -> None:
+    assert person_and_version(path) == ("Ana", "0001")
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [("\u200b/Ana.jpg", "Ana"), ("Ana/\u3164.jpg", "Ana"), ("\u200b.jpg", ".jpg"), ("\u200b", "")],
+)
+def test_what_shows_nothing_names_nobody(path: str, name: str) -> None:
+    assert person_and_version(path) == (name, "")
+
+
 def test_a_name_of_more_characters_than_can_be_stored_is_an_error() -> None:
     assert person_and_version(f"{'A' * 255}.jpg")[0] == "A" * 255
     for path in (f"{'A' * 256}.jpg", f"{'A' * 256}_0001.jpg", f"{'A' * 256}/x.jpg"):
-        with pytest.raises(InvalidParameter, match="more than 255"):
+        with pytest.raises(InvalidParameter, match="file's name or folder, has more than 255"):
             person_and_version(path)
+    assert version_of(f"{'A' * 256}_0001.jpg") == "0001"
 
 
 def test_a_name_is_composed_after_all_that_is_not_shown_has_left_it() -> None:
