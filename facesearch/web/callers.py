@@ -4,12 +4,15 @@ import unicodedata
 from typing import cast
 
 from fastapi import Request
+from starlette.types import Scope
 
 from facesearch.errors import CollectionNotAllowed, CollectionNotFound
 from facesearch.records import ALL_COLLECTIONS, DEFAULT_COLLECTION, Caller
 
 CALLER = "facesearch.caller"
-IDS = "facesearch.ids"
+
+_CHANGED = "facesearch.changed_ids"
+_ASKED = "facesearch.asked_ids"
 
 _LONGEST_NAME = 255
 
@@ -41,12 +44,28 @@ def collection_of(caller: Caller, wanted: str | None) -> str:
     return name
 
 
+def asked(request: Request, *ids: int | str) -> None:
+    """Note for the audit log what a request is to change, before that is begun; see `touched`."""
+    request.scope.setdefault(_ASKED, []).extend(ids)
+
+
 def touched(request: Request, *ids: int | str) -> None:
     """Note for the audit log which faces or jobs a request has changed or made, or persons or collections.
 
     See `person_labels` and `collection_label`.
     """
-    request.scope.setdefault(IDS, []).extend(ids)
+    request.scope.setdefault(_CHANGED, []).extend(ids)
+
+
+def noted(scope: Scope, status: int | None) -> tuple[int | str, ...]:
+    """Return what a request has changed; with what it asked for where nobody knows how far that came.
+
+    Args:
+        status: of the answer, None where there is none.
+    """
+    changed = scope.get(_CHANGED, [])
+    is_known = status is not None and status < 500
+    return tuple(changed if is_known else dict.fromkeys([*changed, *scope.get(_ASKED, [])]))
 
 
 def person_labels(*ids: int) -> list[str]:

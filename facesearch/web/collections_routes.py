@@ -18,7 +18,7 @@ from facesearch.errors import (
 from facesearch.interfaces import API
 from facesearch.records import Collection, Page
 from facesearch.web import gallery_answers as answers
-from facesearch.web.callers import caller_of, collection_label, collection_of, is_restricted, touched
+from facesearch.web.callers import asked, caller_of, collection_label, collection_of, is_restricted, touched
 from facesearch.web.cursors import cursor, number_of
 from facesearch.web.examples import anywhere, example, refused
 from facesearch.web.gallery_examples import COLLECTION, COLLECTIONS, GONE, NEW_COLLECTION
@@ -112,9 +112,11 @@ async def delete_collection(request: Request, name: Name) -> JSONResponse:
     Needs a key of scope `admin` for all collections.
     """
 
-    def work(api: API) -> None:
-        touched(request, collection_label(api.collections.get(name).number))
+    def work(api: API) -> str:
+        label = collection_label(api.collections.get(name).number)
+        asked(request, label)
         api.collections.delete(name)
+        return label
 
-    await in_thread(request, work)
+    touched(request, await in_thread(request, work))
     return JSONResponse({"deleted": name})

@@ -25,7 +25,7 @@ from facesearch.errors import (
 from facesearch.interfaces import API
 from facesearch.records import EnrolmentTerms, FaceEdit, Metadata
 from facesearch.web import gallery_answers as answers
-from facesearch.web.callers import caller_of, collection_of, touched
+from facesearch.web.callers import asked, caller_of, collection_of, touched
 from facesearch.web.cursors import cursor, number_of
 from facesearch.web.examples import anywhere, example, refused
 from facesearch.web.filters import Among, chosen
@@ -140,7 +140,8 @@ async def add_faces(
         return api.collections.gallery(collection).add_faces(photo, terms, repeatable)
 
     enrolled = await in_thread(request, work)
-    touched(request, *(face.id for face in enrolled.faces))
+    if enrolled.duplicate_of is None or not terms.skip_duplicates:
+        touched(request, *(face.id for face in enrolled.faces))
     return JSONResponse(answers.enrolled(enrolled))
 
 
@@ -186,12 +187,14 @@ async def unassign(
     request: Request, body: FaceIds, collection: Collection, repeatable: OnceJSON
 ) -> JSONResponse:
     """Those that are not there are left out. A person that came with faces goes with the last one."""
-    touched(request, *body.faces)
+    asked(request, *body.faces)
 
-    def work(api: API) -> Any:
+    def work(api: API) -> list[int]:
         return api.collections.gallery(collection).people.assign(body.faces, None, repeatable)
 
-    return JSONResponse({"unassigned": await in_thread(request, work)})
+    unassigned = await in_thread(request, work)
+    touched(request, *unassigned)
+    return JSONResponse({"unassigned": unassigned})
 
 
 @router.get(
@@ -219,11 +222,12 @@ async def change_face(
     given = body.model_fields_set
     if not given:
         raise InvalidParameter("One of person_id, external_id and metadata must be given.")
-    touched(request, face_id)
+    asked(request, face_id)
     edit = FaceEdit(frozenset(given), body.external_id, body.metadata, body.person_id)
     changed = await in_thread(
         request, lambda api: api.collections.gallery(collection).edit_face(face_id, edit)
     )
+    touched(request, face_id)
     return JSONResponse(answers.face(changed))
 
 
@@ -242,8 +246,10 @@ async def delete_face(request: Request, face_id: FaceId, collection: Collection)
 
 
 async def _erased(request: Request, collection: str, ids: list[int]) -> list[int]:
-    touched(request, *ids)
-    return await in_thread(request, lambda api: api.collections.gallery(collection).delete_faces(ids))
+    asked(request, *ids)
+    erased = await in_thread(request, lambda api: api.collections.gallery(collection).delete_faces(ids))
+    touched(request, *erased)
+    return erased
 
 
 async def _fields(request: Request) -> Mapping[str, str]:

@@ -15,7 +15,7 @@ from facesearch.errors import (
 )
 from facesearch.interfaces import API
 from facesearch.records import LOCAL, SCOPES, Caller, Deed
-from facesearch.web.callers import CALLER, IDS, collection_of, is_restricted
+from facesearch.web.callers import CALLER, collection_of, is_restricted, noted
 from facesearch.web.envelope import HTTP_SENTENCES, V1, answer_to, failed
 from facesearch.web.key_form import FORM_PATH, key_in_form
 from facesearch.web.key_headers import key_of
@@ -175,7 +175,6 @@ class _Entry:
             return
         self._is_written = True
         scope, state = self._scope, self._scope["app"].state
-        ids = scope.get(IDS, ())
         what = f"{scope['method']} {route_of(scope)}"
-        deed = Deed(self._caller.who, self._caller.name, what, tuple(ids), status)
+        deed = Deed(self._caller.who, self._caller.name, what, noted(scope, status), status)
         await anyio.to_thread.run_sync(state.api.access.record, deed, limiter=state.access_threads)

@@ -15,7 +15,7 @@ from facesearch.errors import (
     JobOver,
 )
 from facesearch.web import answers
-from facesearch.web.callers import caller_of, collection_of, is_restricted, touched
+from facesearch.web.callers import asked, caller_of, collection_of, is_restricted, touched
 from facesearch.web.cursors import cursor, number_of
 from facesearch.web.examples import ANSWERS, anywhere, refused, shown, shown_text
 from facesearch.web.job_events import END_ID, EventStream
@@ -95,8 +95,10 @@ async def job(request: Request, job_id: JobId) -> JSONResponse:
 )
 async def cancel(request: Request, job_id: JobId) -> JSONResponse:
     """What it has stored so far stays. A job that has ended is 409."""
+    asked(request, job_id)
+    cancelled = await in_thread(request, lambda api: api.imports.cancel(job_id))
     touched(request, job_id)
-    return JSONResponse(answers.job(await in_thread(request, lambda api: api.imports.cancel(job_id))))
+    return JSONResponse(answers.job(cancelled))
 
 
 @router.get(

@@ -1,6 +1,7 @@
 """The people of a collection."""
 
 from typing import Annotated, Literal
+from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse
@@ -17,7 +18,7 @@ from facesearch.errors import (
 from facesearch.interfaces import API
 from facesearch.records import Page, Person, PersonEdit
 from facesearch.web import gallery_answers as answers
-from facesearch.web.callers import person_labels, touched
+from facesearch.web.callers import asked, person_labels, touched
 from facesearch.web.cursors import cursor, number_of
 from facesearch.web.examples import anywhere, example, refused
 from facesearch.web.gallery_examples import ASSIGNED, DELETED, NEW_PERSON, PEOPLE, PERSON
@@ -86,7 +87,8 @@ async def add_person(
         request, lambda api: api.collections.gallery(collection).people.add(body.name, repeatable)
     )
     touched(request, *person_labels(made.id))
-    return JSONResponse(answers.person(made), 201, {"Location": f"/v1/people/{made.id}"})
+    where = f"?collection={quote(collection, safe='')}" if "collection" in request.query_params else ""
+    return JSONResponse(answers.person(made), 201, {"Location": f"/v1/people/{made.id}{where}"})
 
 
 @router.get(
@@ -114,11 +116,12 @@ async def change_person(
     given = body.model_fields_set
     if not given:
         raise InvalidParameter("One of name and cover_face must be given.")
-    touched(request, *person_labels(person_id))
+    asked(request, *person_labels(person_id))
     edit = PersonEdit(frozenset(given), body.name, body.cover_face)
     changed = await in_thread(
         request, lambda api: api.collections.gallery(collection).people.edit(person_id, edit)
     )
+    touched(request, *person_labels(person_id))
     return JSONResponse(answers.person(changed))
 
 
@@ -138,14 +141,14 @@ async def delete_person(
     ] = "keep",
 ) -> JSONResponse:
     """Tells which faces were erased."""
-    touched(request, *person_labels(person_id))
+    asked(request, *person_labels(person_id))
 
     def work(api: API) -> list[int]:
         known = api.collections.gallery(collection).people
         return known.delete(person_id, with_faces=faces == "delete")
 
     deleted = await in_thread(request, work)
-    touched(request, *deleted)
+    touched(request, *person_labels(person_id), *deleted)
     return JSONResponse({"deleted": deleted})
 
 
@@ -159,11 +162,12 @@ async def merge(
     request: Request, person_id: PersonId, body: OtherPeople, collection: Collection, repeatable: OnceJSON
 ) -> JSONResponse:
     """All of them or none. The person keeps name and cover face."""
-    touched(request, *person_labels(person_id, *body.people))
+    asked(request, *person_labels(person_id, *body.people))
     merged = await in_thread(
         request,
         lambda api: api.collections.gallery(collection).people.merge(person_id, body.people, repeatable),
     )
+    touched(request, *person_labels(person_id, *body.people))
     return JSONResponse(answers.person(merged))
 
 
@@ -177,9 +181,11 @@ async def assign(
     request: Request, person_id: PersonId, body: FaceIds, collection: Collection, repeatable: OnceJSON
 ) -> JSONResponse:
     """Whosever they were. Those that are not there are left out."""
-    touched(request, *person_labels(person_id), *body.faces)
+    asked(request, *person_labels(person_id), *body.faces)
     assigned = await in_thread(
         request,
         lambda api: api.collections.gallery(collection).people.assign(body.faces, person_id, repeatable),
     )
+    if assigned:
+        touched(request, *person_labels(person_id), *assigned)
     return JSONResponse({"assigned": assigned})

@@ -110,7 +110,8 @@ async def add_face(
         return api.add_face(photo, name, wanted, repeatable, _own_collection(request))
 
     added = await in_thread(request, work)
-    touched(request, added.id)
+    if added.id != added.duplicate_of:
+        touched(request, added.id)
     return ok(*answers.added(added))
 
 

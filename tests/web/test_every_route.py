@@ -261,6 +261,53 @@ def test_a_limit_that_cannot_be_meant_is_400(client: TestClient, path: str) -> N
         assert (answer.status_code, answer.json()["details"]) == (400, {"parameters": ["limit"]}), limit
 
 
+# What is written down
+
+CHANGES: list[tuple[str, str, dict[str, Any], tuple[int | str, ...]]] = [
+    ("PATCH", "/v1/faces/1", {"json": {"external_id": "x"}}, (1,)),
+    ("DELETE", "/v1/faces/1", {}, (1,)),
+    ("POST", "/v1/faces/delete", {"json": {"faces": [1, 2]}}, (1, 2)),
+    ("POST", "/v1/faces/unassign", {"json": {"faces": [1, 2]}}, (1, 2)),
+    ("PATCH", "/v1/people/1", {"json": {"name": "Cy"}}, ("person:1",)),
+    ("DELETE", "/v1/people/1", {}, ("person:1",)),
+    ("POST", "/v1/people/1/merge", {"json": {"people": [2]}}, ("person:1", "person:2")),
+    ("POST", "/v1/people/1/faces", {"json": {"faces": [1, 2]}}, ("person:1", 1, 2)),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "sent", "ids"), CHANGES)
+def test_what_was_not_changed_is_not_written_down_as_changed(
+    client: TestClient,
+    api: FakeAPI,
+    gallery: FakeGallery,
+    method: str,
+    path: str,
+    sent: dict[str, Any],
+    ids: tuple[int | str, ...],
+) -> None:
+    other = api.fake_collections.make("other")
+    if path == "/v1/people/1/faces":
+        other.people.known[1] = gallery.people.get(1)
+    assert client.request(method, f"{path}?collection=other", **sent).status_code in (200, 404)
+    assert api.fake_access.deeds[-1].ids == ()
+    for error in (DatabaseUnavailable(), RuntimeError()):
+        api.error = error
+        assert client.request(method, path, **sent).status_code >= 500
+        assert api.fake_access.deeds[-1].ids == ids
+    api.error = None
+    assert client.request(method, path, **sent).status_code == 200
+    assert api.fake_access.deeds[-1].ids[: len(ids)] == ids
+
+
+def test_a_collection_or_a_job_that_is_still_there_is_not_written_down_as_gone(
+    client: TestClient, api: FakeAPI
+) -> None:
+    api.fake_imports.add(DONE)
+    assert client.delete("/v1/collections/default").status_code == 409
+    assert client.delete("/v1/jobs/job-1").status_code == 409
+    assert [deed.ids for deed in api.fake_access.deeds] == [(), ()]
+
+
 # Two at once
 
 

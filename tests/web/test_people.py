@@ -39,6 +39,14 @@ def test_a_person_is_made_told_and_found_by_the_name(client: TestClient, api: Fa
     assert name not in str(api.fake_access.deeds)
 
 
+@pytest.mark.parametrize("name", ["default", "Zoë & co", "人"])
+def test_a_new_person_is_where_the_answer_says(client: TestClient, api: FakeAPI, name: str) -> None:
+    if name != "default":
+        api.fake_collections.add(name)
+    made = client.post(PEOPLE, params={"collection": name}, json={"name": "Ana"})
+    assert client.get(made.headers["Location"]).json() == made.json()
+
+
 def test_a_name_is_one_person_s(client: TestClient, gallery: FakeGallery) -> None:
     bo = gallery.people.add("Bo")
     gallery.people.add("Zo\u00eb")
@@ -174,7 +182,7 @@ def test_faces_are_given_to_a_person(client: TestClient, api: FakeAPI, gallery: 
     assert answer.json() == {"assigned": ids}
     assert client.get(f"{PEOPLE}/{person.id}").json()["faces"] == 2
     assert client.get(PEOPLE, params={"name": "Bo"}).json()["people"] == []
-    assert api.fake_access.deeds[0].ids == (f"person:{person.id}", *ids, 99)
+    assert api.fake_access.deeds[0].ids == (f"person:{person.id}", *ids)
 
 
 @pytest.mark.parametrize(("query", "left"), [("", 2), ("?faces=keep", 2), ("?faces=delete", 0)])
