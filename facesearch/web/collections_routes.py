@@ -14,6 +14,8 @@ from facesearch.errors import (
     KeyReused,
     ModelNotFound,
     NameTaken,
+    StorageFull,
+    TooLarge,
 )
 from facesearch.interfaces import API
 from facesearch.records import Collection, Page
@@ -44,6 +46,7 @@ async def _named(request: Request, name: Annotated[str, Path(description="The co
 Name = Annotated[str, Depends(_named)]
 
 
+@router.get("/", include_in_schema=False)
 @router.get(
     "",
     summary="List collections",
@@ -79,7 +82,7 @@ async def collections(request: Request, limit: Limit = 100, at: Cursor = None) -
     summary="Make a collection",
     response_model=CollectionAnswer,
     responses=example(NEW_COLLECTION, 201)
-    | refused(InvalidParameter, ModelNotFound, NameTaken, KeyReused, DatabaseUnavailable),
+    | refused(InvalidParameter, TooLarge, ModelNotFound, NameTaken, KeyReused, DatabaseUnavailable),
 )
 async def add_collection(request: Request, body: NewCollection, repeatable: OnceJSON) -> JSONResponse:
     """Needs a key of scope `admin` for all collections. Its vectors are of one model."""
@@ -104,7 +107,7 @@ async def collection(request: Request, name: Name) -> JSONResponse:
     "/{name}",
     summary="Erase a collection with all that belongs to it",
     response_model=DeletedCollection,
-    responses=example(GONE) | refused(CollectionNotFound, Conflict, DatabaseUnavailable),
+    responses=example(GONE) | refused(CollectionNotFound, Conflict, DatabaseUnavailable, StorageFull),
 )
 async def delete_collection(request: Request, name: Name) -> JSONResponse:
     """Its faces, people, jobs and archives; its keys are revoked. `default` can only be emptied.

@@ -21,6 +21,8 @@ from facesearch.errors import (
     NoFaceFound,
     PersonNotFound,
     SeveralFaces,
+    StorageFull,
+    TooLarge,
 )
 from facesearch.interfaces import API
 from facesearch.records import EnrolmentTerms, FaceEdit, Metadata
@@ -145,6 +147,7 @@ async def add_faces(
     return JSONResponse(answers.enrolled(enrolled))
 
 
+@router.get("/", include_in_schema=False)
 @router.get(
     "",
     summary="List faces",
@@ -168,7 +171,7 @@ async def faces(
     "/delete",
     summary="Erase faces",
     response_model=DeletedFaces,
-    responses=example(DELETED) | refused(InvalidParameter, *_AWAY),
+    responses=example(DELETED) | refused(InvalidParameter, TooLarge, *_AWAY, StorageFull),
 )
 async def delete_faces(
     request: Request, body: FaceIds, collection: Collection, _: UnneededKey = None
@@ -181,7 +184,7 @@ async def delete_faces(
     "/unassign",
     summary="Say that faces are nobody's",
     response_model=UnassignedFaces,
-    responses=example(UNASSIGNED) | refused(InvalidParameter, *_AWAY, KeyReused),
+    responses=example(UNASSIGNED) | refused(InvalidParameter, TooLarge, *_AWAY, KeyReused),
 )
 async def unassign(
     request: Request, body: FaceIds, collection: Collection, repeatable: OnceJSON
@@ -213,7 +216,7 @@ async def face(request: Request, face_id: FaceId, collection: Collection) -> JSO
     "/{face_id}",
     summary="Change a face's person, external id or metadata",
     response_model=V1Face,
-    responses=example(FACE) | refused(InvalidParameter, FaceNotFound, PersonNotFound, *_AWAY),
+    responses=example(FACE) | refused(InvalidParameter, TooLarge, FaceNotFound, PersonNotFound, *_AWAY),
 )
 async def change_face(
     request: Request, face_id: FaceId, body: FaceChange, collection: Collection
@@ -235,7 +238,7 @@ async def change_face(
     "/{face_id}",
     summary="Erase a face",
     response_model=DeletedFaces,
-    responses=example(DELETED) | refused(FaceNotFound, *_AWAY),
+    responses=example(DELETED) | refused(FaceNotFound, *_AWAY, StorageFull),
 )
 async def delete_face(request: Request, face_id: FaceId, collection: Collection) -> JSONResponse:
     """Nothing of it is left, in the database, in files, in reports."""

@@ -38,6 +38,12 @@ def _plain(value: Any) -> Any:
 
 
 MetadataBody = dict[Text, Annotated[str | int | float | bool, BeforeValidator(_plain)]]
+
+
+def _none_is_empty(value: Any) -> Any:
+    return {} if value is None else value
+
+
 _LONGEST_VECTOR = 4096
 
 
@@ -93,7 +99,9 @@ class FaceChange(BaseModel):
 
     person_id: Id | None = Field(None, description="null: nobody's.")
     external_id: Text | None = Field(None, description="null: none.")
-    metadata: MetadataBody = Field({}, description="Takes the place of all that there was.")
+    metadata: Annotated[
+        MetadataBody, BeforeValidator(_none_is_empty, json_schema_input_type=MetadataBody | None)
+    ] = Field({}, description="Takes the place of all that there was; null: none.")
 
 
 class DeletedFaces(BaseModel):

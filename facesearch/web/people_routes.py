@@ -14,6 +14,8 @@ from facesearch.errors import (
     KeyReused,
     NameTaken,
     PersonNotFound,
+    StorageFull,
+    TooLarge,
 )
 from facesearch.interfaces import API
 from facesearch.records import Page, Person, PersonEdit
@@ -42,6 +44,7 @@ _AWAY = (CollectionNotFound, DatabaseUnavailable)
 router = APIRouter(prefix="/v1/people", responses=anywhere(), tags=["People"])
 
 
+@router.get("/", include_in_schema=False)
 @router.get(
     "",
     summary="List people",
@@ -77,7 +80,7 @@ async def people(
     status_code=201,
     summary="Make a person without faces",
     response_model=PersonAnswer,
-    responses=example(NEW_PERSON, 201) | refused(InvalidParameter, *_AWAY, NameTaken, KeyReused),
+    responses=example(NEW_PERSON, 201) | refused(InvalidParameter, TooLarge, *_AWAY, NameTaken, KeyReused),
 )
 async def add_person(
     request: Request, body: NewPerson, collection: Collection, repeatable: OnceJSON
@@ -107,7 +110,8 @@ async def person(request: Request, person_id: PersonId, collection: Collection) 
     "/{person_id}",
     summary="Change a person's name or cover face",
     response_model=PersonAnswer,
-    responses=example(PERSON) | refused(InvalidParameter, PersonNotFound, FaceNotFound, *_AWAY, NameTaken),
+    responses=example(PERSON)
+    | refused(InvalidParameter, TooLarge, PersonNotFound, FaceNotFound, *_AWAY, NameTaken),
 )
 async def change_person(
     request: Request, person_id: PersonId, body: PersonChange, collection: Collection
@@ -129,7 +133,7 @@ async def change_person(
     "/{person_id}",
     summary="Erase a person, with or without the faces",
     response_model=DeletedFaces,
-    responses=example(DELETED) | refused(InvalidParameter, PersonNotFound, *_AWAY),
+    responses=example(DELETED) | refused(InvalidParameter, PersonNotFound, *_AWAY, StorageFull),
 )
 async def delete_person(
     request: Request,
@@ -156,7 +160,7 @@ async def delete_person(
     "/{person_id}/merge",
     summary="Give a person all faces of other people, who are gone then",
     response_model=PersonAnswer,
-    responses=example(PERSON) | refused(InvalidParameter, PersonNotFound, *_AWAY, KeyReused),
+    responses=example(PERSON) | refused(InvalidParameter, TooLarge, PersonNotFound, *_AWAY, KeyReused),
 )
 async def merge(
     request: Request, person_id: PersonId, body: OtherPeople, collection: Collection, repeatable: OnceJSON
@@ -175,7 +179,7 @@ async def merge(
     "/{person_id}/faces",
     summary="Say that faces are a person's",
     response_model=AssignedFaces,
-    responses=example(ASSIGNED) | refused(InvalidParameter, PersonNotFound, *_AWAY, KeyReused),
+    responses=example(ASSIGNED) | refused(InvalidParameter, TooLarge, PersonNotFound, *_AWAY, KeyReused),
 )
 async def assign(
     request: Request, person_id: PersonId, body: FaceIds, collection: Collection, repeatable: OnceJSON

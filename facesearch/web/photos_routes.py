@@ -12,6 +12,7 @@ from facesearch.errors import (
     InvalidParameter,
     ModelMismatch,
     NotAnImage,
+    StorageFull,
     TooLarge,
 )
 from facesearch.interfaces import API
@@ -23,7 +24,7 @@ from facesearch.web.photos_examples import COMPARED, DETECTED
 from facesearch.web.photos_schemas import CompareAnswer, DetectAnswer
 from facesearch.web.work import in_thread
 
-PHOTO_ERRORS = (InvalidParameter, BrokenImage, TooLarge, NotAnImage, Busy)
+PHOTO_ERRORS = (InvalidParameter, BrokenImage, TooLarge, NotAnImage, Busy, StorageFull)
 
 Photo = Annotated[UploadFile, File(description="An image file.")]
 Source = Annotated[UploadFile, File(description="An image file.")]

@@ -19,6 +19,7 @@ from facesearch.errors import (
     ModelMismatch,
     NoFaceFound,
     NotAnImage,
+    StorageFull,
     TooLarge,
 )
 from facesearch.interfaces import API
@@ -42,6 +43,7 @@ _PHOTO_ERRORS = (
     TooLarge,
     NotAnImage,
     DatabaseUnavailable,
+    StorageFull,
     Busy,
 )
 

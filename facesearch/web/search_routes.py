@@ -15,6 +15,8 @@ from facesearch.errors import (
     InvalidParameter,
     ModelMismatch,
     NoFaceFound,
+    StorageFull,
+    TooLarge,
 )
 from facesearch.interfaces import API
 from facesearch.records import POOLINGS, FaceProbe, PhotoProbe, Probe, SearchTerms, VectorProbe
@@ -40,7 +42,7 @@ Combine = Annotated[
     ),
 ]
 
-_SEARCH_ERRORS = (InvalidParameter, CollectionNotFound, ModelMismatch, DatabaseUnavailable)
+_SEARCH_ERRORS = (InvalidParameter, CollectionNotFound, ModelMismatch, DatabaseUnavailable, StorageFull)
 
 router = APIRouter(prefix="/v1", responses=anywhere(), tags=["Search"])
 
@@ -99,7 +101,7 @@ async def search(
     "/search/vector",
     summary="Find the known faces or people nearest to a vector",
     response_model=V1Search,
-    responses=example(SEARCHED_WITH_ONE) | refused(*_SEARCH_ERRORS),
+    responses=example(SEARCHED_WITH_ONE) | refused(*_SEARCH_ERRORS, TooLarge),
 )
 async def search_vector(
     request: Request, body: VectorBody, collection: Collection, terms: Terms

@@ -261,6 +261,11 @@ def test_a_limit_that_cannot_be_meant_is_400(client: TestClient, path: str) -> N
         assert (answer.status_code, answer.json()["details"]) == (400, {"parameters": ["limit"]}), limit
 
 
+@pytest.mark.parametrize("path", [*LISTS, "/v1/models"])
+def test_a_slash_at_the_end_changes_nothing(client: TestClient, gallery: FakeGallery, path: str) -> None:
+    assert client.get(f"{path}/").json() == client.get(path).json()
+
+
 # What is written down
 
 CHANGES: list[tuple[str, str, dict[str, Any], tuple[int | str, ...]]] = [

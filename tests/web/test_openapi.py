@@ -103,6 +103,28 @@ def test_examples_are_what_their_schemas_say(document: Document) -> None:
     assert seen > 60
 
 
+def codes(operation: Document) -> set[str]:
+    """The codes of the errors that an operation shows."""
+    contents = [answer.get("content", {}) for answer in operation["responses"].values()]
+    return {code for content in contents for code in content.get("application/json", {}).get("examples", ())}
+
+
+def test_a_body_that_is_too_large_and_a_full_disk_are_told(document: Document) -> None:
+    for name, operation in operations(document):
+        takes, told = operation.get("requestBody", {}).get("content", {}), codes(operation)
+        if "application/json" in takes:
+            assert {"too_large", "invalid_parameter"} <= told, name
+        # Photos wait on the disk, the copy that is searched lies on it, and erasing writes there.
+        writes = any(word in name for word in ("search", "/delete", "DELETE /v1/"))
+        if "multipart/form-data" in takes or (writes and "/jobs/" not in name):
+            assert "storage_full" in told, name
+
+
+def test_null_is_taken_as_no_metadata(document: Document) -> None:
+    metadata = document["components"]["schemas"]["FaceChange"]["properties"]["metadata"]
+    assert {"type": "null"} in metadata["anyOf"]
+
+
 def test_answers_are_what_their_schemas_say(client: TestClient, api: FakeAPI) -> None:
     job = client.post("/v1/imports", files=ZIP).json()
     answers: list[tuple[Any, type[BaseModel]]] = [
