@@ -865,8 +865,13 @@ class FaceIndex(ABC):
         """
 
     @abstractmethod
-    def count(self) -> int:
-        """How many faces the copy holds."""
+    def count(self, only: FaceFilter | None = None, *, of_people: bool = False) -> int:
+        """How many faces the copy holds, or of those as many as a search would compare a probe with.
+
+        Args:
+            only: as for `search`.
+            of_people: as `search_people` does, without faces of nobody.
+        """
 
     @abstractmethod
     def extent(self) -> tuple[int, int]:

@@ -179,8 +179,9 @@ class FakeIndex(FaceIndex):
     def keep_only(self, galleries: Mapping[int, str | None]) -> None:
         """There are no files."""
 
-    def count(self) -> int:
-        return len(self._faces)
+    def count(self, only: FaceFilter | None = None, *, of_people: bool = False) -> int:
+        wanted = [face for face in self._faces.values() if only is None or _is_wanted(face, only)]
+        return sum(1 for face in wanted if face.person or not of_people)
 
     def extent(self) -> tuple[int, int]:
         return self._seen[1] if self._seen else 0, len(self._faces)

@@ -213,10 +213,13 @@ class ExactIndex(FaceIndex):
         with self._failures_told():
             delete_others(self._directory, kept, self._lock_wait_s)
 
-    def count(self) -> int:
-        """How many faces the copy held at the last catch-up."""
-        snapshot = self.snapshot()
-        return snapshot.faces if snapshot else 0
+    def count(self, only: FaceFilter | None = None, *, of_people: bool = False) -> int:
+        """See FaceIndex; as of the last catch-up."""
+        if only is None and not of_people:
+            snapshot = self.snapshot()
+            return snapshot.faces if snapshot else 0
+        snapshot = self.readable()
+        return snapshot.count_of(only, of_people) if snapshot else 0
 
     def extent(self) -> tuple[int, int]:
         """See FaceIndex. A copy that is damaged, which the next catch-up mends, counts as none."""

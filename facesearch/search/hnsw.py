@@ -140,9 +140,9 @@ class HNSWIndex(FaceIndex):
     def keep_only(self, galleries: Mapping[int, str | None]) -> None:
         self._exact.keep_only(galleries)
 
-    def count(self) -> int:
-        """How many faces the copy held at the last catch-up."""
-        return self._exact.count()
+    def count(self, only: FaceFilter | None = None, *, of_people: bool = False) -> int:
+        """See FaceIndex; as of the last catch-up."""
+        return self._exact.count(only, of_people=of_people)
 
     def extent(self) -> tuple[int, int]:
         return self._exact.extent()

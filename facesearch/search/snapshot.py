@@ -131,6 +131,18 @@ class Snapshot:
             self.masks.keep(only, mask)
         return mask
 
+    def count_of(self, only: FaceFilter | None, of_people: bool) -> int:
+        """How many faces satisfy a filter, and have a person where that is wanted."""
+        wanted = self.counts if only is None else self.wanted(only)
+        if not of_people:
+            return int(np.count_nonzero(wanted))
+        counted, at = 0, 0
+        for block, part in self.file.spans(0, self.count):
+            persons = self.file.columns["person"][block, part]
+            counted += int(np.count_nonzero(wanted[at : at + len(persons)] & (persons != 0)))
+            at += len(persons)
+        return counted
+
     def let_through(self, places: NDArray[np.int64], only: FaceFilter | None) -> NDArray[np.bool_]:
         """Return for each place what `wanted` says of it, without a mask of all rows for `only.without`."""
         if only is None:

@@ -165,7 +165,7 @@ def _nearest(
     with stage("search"):
         if not callable(question.tolerance):
             return _within(index, question, question.tolerance, only), None
-        compared = index.count() if only is None or only.face_ids is None else len(only.face_ids)
+        compared = index.count(only, of_people=question.by_person)
         chosen = question.tolerance(compared * (len(question.faces) if question.pooled else 1))
         return _within(index, question, chosen.tolerance, only), chosen
 

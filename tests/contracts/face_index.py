@@ -242,6 +242,16 @@ class FaceIndexContract(ABC):
                 assert index.search(probes, k, tolerance, only) == expected
             found = index.search_people(probes, 7, 0.6, only)
             assert found == history.nearest_people(probes, 7, 0.6, only=only)
+            left = [
+                person
+                for face_id, person in enumerate(persons, 1)
+                if face_id not in only.without
+                and (only.face_ids is None or face_id in kept)
+                and (only.persons is None or person in only.persons)
+            ]
+            counts = (index.count(only), index.count(only, of_people=True))
+            assert counts == (len(left), len(left) - left.count(0))
+        assert (index.count(), index.count(of_people=True)) == (len(rows), len(rows) - persons.count(0))
 
     def test_a_filter_that_is_used_again_sees_what_came_and_went_meanwhile(
         self, index: FaceIndex, history: FaceHistory

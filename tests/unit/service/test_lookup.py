@@ -2,13 +2,14 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from threading import Event
 
 import pytest
 
 from facesearch.errors import DatabaseUnavailable, Unavailable
 from facesearch.interfaces import ImageDatabase
-from facesearch.records import ChosenTolerance, SearchResult, StoredFace
+from facesearch.records import ChosenTolerance, FaceQuery, SearchResult, StoredFace
 from facesearch.service.filters import FaceFilters
 from facesearch.service.lookup import Copy, Lookup, ModelSwitched, Question, Tolerance
 from facesearch.service.outage import Outage
@@ -99,6 +100,26 @@ def test_the_tolerance_fits_what_the_copy_holds_once_it_is_level(index: FakeInde
     database.away = DatabaseUnavailable()
     assert ask(lookup, copy, by_size).chosen == by_size(2)
     assert ask(lookup, copy, 0.5).chosen is None
+
+
+def test_the_tolerance_fits_the_faces_that_are_compared(index: FakeIndex) -> None:
+    def by_size(faces: int) -> ChosenTolerance:
+        return ChosenTolerance(faces / 10, 0.5, extrapolated=False)
+
+    database = FakeImageDatabase()
+    names = ("Ana", "Ana", "Bo", "", "")
+    ids = database.add_faces([replace(vector(3, name), external_id=name) for name in names], MODEL)
+    ana = database.get_faces(ids)[ids[0]].person_id or 0
+    for question, compared in (
+        (Question([PROBE], 1, by_size), 5),
+        (Question([PROBE], 1, by_size, FaceQuery(people=frozenset([ana]))), 2),
+        (Question([PROBE], 1, by_size, FaceQuery(people=frozenset([0, ana]))), 4),
+        (Question([PROBE], 1, by_size, FaceQuery(external_id="Bo")), 1),
+        (Question([PROBE], 1, by_size, without=ids[0]), 4),
+        (Question([PROBE], 1, by_size, by_person=True), 3),
+        (Question([PROBE] * 2, 1, by_size, FaceQuery(people=frozenset([ana])), pooled=True), 4),
+    ):
+        assert lookup_of().search(copy_of(database, index), question).chosen == by_size(compared)
 
 
 def test_a_database_lost_between_the_search_and_the_names_makes_a_stale_answer(
