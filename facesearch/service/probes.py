@@ -1,11 +1,12 @@
 """What is searched with: photos, a stored face or a vector, as faces of a collection's model."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from facesearch.errors import FaceNotFound, InvalidParameter, ModelMismatch, NoFaceFound
+from facesearch.errors import FaceNotFound, Invalid, InvalidParameter, ModelMismatch, NoFaceFound
 from facesearch.interfaces import Image, ImageEncoder
 from facesearch.records import (
     BEST,
@@ -97,6 +98,7 @@ class Probes:
             FaceNotFound: there is no face to search with.
             ModelSwitched: the face has a vector of another model by now.
             InvalidParameter: the vector is of another length than the model's.
+        Invalid: a photo cannot be used; of several the message says which.
         """
         probe = opened.probe
         if isinstance(probe, VectorProbe):
@@ -111,10 +113,7 @@ class Probes:
             return (self._stored(found, encoder, probe.face_id),)
         if probe.pooling is None and opened.image is not None:
             return encoder.encode(opened.image, probe.wanted).faces
-        faces = [
-            self._largest(encoder, opened.image or self._opened(photo), photo, probe)
-            for photo in probe.photos
-        ]
+        faces = [self._largest(encoder, opened, probe, at) for at in range(len(probe.photos))]
         return (
             (Face(NO_BOX, mean_of([face.embedding for face in faces])),) if probe.pooling == MEAN else faces
         )
@@ -123,11 +122,14 @@ class Probes:
         with stage("decode"):
             return self._open_image(photo.data, base_name(photo.file_name))
 
-    def _largest(self, encoder: ImageEncoder, image: Image, photo: PhotoFile, probe: PhotoProbe) -> Face:
-        faces = encoder.encode(image, replace(probe.wanted, only_largest=True)).faces
-        if not faces:
-            raise NoFaceFound(f"{base_name(photo.file_name) or 'A photo'} has no face.")
-        return faces[0]
+    def _largest(self, encoder: ImageEncoder, opened: OpenedProbe, probe: PhotoProbe, at: int) -> Face:
+        """The largest face of one of the photos that are combined."""
+        with _told_which(probe.photos, at):
+            image = opened.image or self._opened(probe.photos[at])
+            faces = encoder.encode(image, replace(probe.wanted, only_largest=True)).faces
+            if not faces:
+                raise NoFaceFound
+            return faces[0]
 
     def _stored(self, found: FoundCollection, encoder: ImageEncoder, face_id: int) -> Face:
         embedding = self._galleries.database(found.number).embeddings([face_id]).get(face_id)
@@ -136,6 +138,19 @@ class Probes:
         if len(embedding) != encoder.dimension:
             raise ModelSwitched
         return Face(NO_BOX, embedding)
+
+
+@contextmanager
+def _told_which(photos: Sequence[PhotoFile], at: int) -> Iterator[None]:
+    """Let an error say which of several photos it is about."""
+    try:
+        yield
+    except InvalidParameter:
+        raise
+    except Invalid as error:
+        name = base_name(photos[at].file_name)
+        which = f"photo {at + 1} ({name})" if name else f"photo {at + 1}"
+        raise type(error)(f"{which}: {error.message}" if len(photos) > 1 else error.message) from None
 
 
 def mean_of(embeddings: Sequence[Embedding]) -> Embedding:

@@ -87,8 +87,8 @@ async def search(
     if len(file) > 1 and combine is None:
         how = " or ".join(POOLINGS)
         raise InvalidParameter(f"file is given more than once; combine says how: {how}.", ["file", "combine"])
-    for photo in file:
-        check_size(request, file=photo)
+    names = ["file"] if len(file) == 1 else [f"photo {number}" for number in range(1, len(file) + 1)]
+    check_size(request, **dict(zip(names, file, strict=True)))
     wanted = replace(wanted, only_largest=combine is not None)
 
     def probe() -> Probe:

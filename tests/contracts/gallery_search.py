@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from facesearch.errors import InvalidParameter, NoFaceFound
+from facesearch.errors import Invalid, InvalidParameter, NoFaceFound
 from facesearch.interfaces import Collections, Gallery
 from facesearch.records import (
     BEST,
@@ -175,6 +175,15 @@ class GallerySearchContract(GalleryParts):
         for pooling in (MEAN, BEST):
             with pytest.raises(NoFaceFound):
                 gallery.search(of(photos.person, photos.nobody, pooling=pooling), SearchTerms())
+
+    def test_of_several_photos_the_one_that_cannot_be_used_is_named(
+        self, gallery: Gallery, photos: Photos
+    ) -> None:
+        for wrong in (photos.nobody, photos.person[:60], b"text"):
+            with pytest.raises(Invalid, match=r"^photo 2 \(.+\): "):
+                gallery.search(of(photos.person, wrong, pooling=MEAN), SearchTerms())
+            with pytest.raises(Invalid, match=r"^[^:]+$"):
+                gallery.search(of(wrong, pooling=MEAN), SearchTerms())
 
     def test_too_many_photos_and_unknown_ways_to_combine_are_refused(
         self, gallery: Gallery, photos: Photos

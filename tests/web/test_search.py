@@ -129,9 +129,14 @@ def test_photos_that_cannot_be_combined_are_400(
 def test_each_of_several_photos_has_the_room_of_one(client: TestClient, api: FakeAPI) -> None:
     most = 100_000  # of tests/web/conftest.py
     assert client.post("/v1/search?combine=mean", files=several(10, most)).status_code == 200
-    for files in (several(1, most + 1), [*several(9, 1), *several(1, most + 1)], several(10, most + 70_000)):
+    for files, which in (
+        (several(1, most + 1), "file is over"),
+        ([*several(9, 1), *several(1, most + 1)], "photo 10 is over"),
+        (several(10, most + 70_000), ""),
+    ):
         answer = client.post("/v1/search?combine=mean", files=files)
         assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
+        assert answer.json()["message"].startswith(which)
     assert len(api.calls) == 1
 
 
