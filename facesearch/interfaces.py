@@ -440,6 +440,8 @@ class PersonStore(ABC):
     def merge(self, person_id: int, others: Sequence[int]) -> Person:
         """Give a person all faces of others, who are gone then, in one transaction.
 
+        The person keeps the name, and a cover face that was chosen.
+
         Raises:
             PersonNotFound: one is none; nothing was changed.
             InvalidParameter: a person cannot be merged with itself.
@@ -1072,7 +1074,7 @@ class People(ABC):
 
     @abstractmethod
     def merge(self, person_id: int, others: Sequence[int], once: Once | None = None) -> Person:
-        """See PersonStore.merge."""
+        """See PersonStore.merge. What is remembered of requests about those who are gone is forgotten."""
 
     @abstractmethod
     def assign(self, face_ids: Sequence[int], person_id: int | None, once: Once | None = None) -> list[int]:

@@ -165,7 +165,7 @@ async def delete_person(
 async def merge(
     request: Request, person_id: PersonId, body: OtherPeople, collection: Collection, repeatable: OnceJSON
 ) -> JSONResponse:
-    """All of them or none. The person keeps name and cover face."""
+    """All of them or none. The person keeps the name, and a cover face that was chosen."""
     asked(request, *person_labels(person_id, *body.people))
     merged = await in_thread(
         request,
