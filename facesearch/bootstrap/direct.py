@@ -6,6 +6,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
+from facesearch.bootstrap.deeds import note_deed
 from facesearch.bootstrap.service import IMPORTS, INDEX, MODELS, build_api
 from facesearch.config import Settings
 from facesearch.databases import (
@@ -84,10 +85,7 @@ def changing_api(settings: Settings) -> API:
         NotAllowed: what is kept beside the database is another user's.
     """
     refuse_other_user(settings)
-    version, needed = tables_version(settings)
-    if version is not None and version != needed:
-        with closing(open_image_database(settings, read_only=True)) as database:
-            database.prepare()  # says what to do
+    refuse_older_tables(settings)
     return build_api(settings)
 
 
@@ -182,6 +180,7 @@ class StoredJobs:
         self.job(job_id)  # before the database is opened for writing: its tables may not be migrated
         with closing(open_image_database(self._settings)) as database:
             cancelled = open_job_store(database).cancel(job_id)
+            note_deed(self._settings, database, "jobs cancel", job_id)
         WaitingRoom(self._settings.data_dir / IMPORTS).forget(job_id)
         return answers.job(cancelled)
 
@@ -202,6 +201,19 @@ def tables_version(settings: Settings) -> tuple[str | None, str]:
         return None, SCHEMA_VERSION
     with closing(open_image_database(settings, read_only=True)) as database:
         return cast(SQLImageDatabase, database).checked_version(), SCHEMA_VERSION
+
+
+def refuse_older_tables(settings: Settings) -> None:
+    """Refuse to change a database that this program would have to migrate first; none at all is good.
+
+    Raises:
+        Conflict: the tables are of another version; nothing was migrated.
+        ForeignTable: they are another program's.
+    """
+    version, needed = tables_version(settings)
+    if version is not None and version != needed:
+        with closing(open_image_database(settings, read_only=True)) as database:
+            database.prepare()  # says what to do
 
 
 def migrate_tables(settings: Settings) -> None:

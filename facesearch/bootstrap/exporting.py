@@ -5,22 +5,21 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from facesearch.bootstrap.service import MODELS, key_access
+from facesearch.bootstrap.deeds import note_deed
+from facesearch.bootstrap.service import MODELS
 from facesearch.config import Settings
 from facesearch.databases import (
     open_collection_store,
     open_image_database,
-    open_key_store,
     open_transfer_store,
 )
 from facesearch.encoders import encoder_of_model, make_encoder
 from facesearch.errors import ModelMismatch
-from facesearch.interfaces import ImageDatabase
-from facesearch.records import LOCAL, Deed
 from facesearch.service.encoders import Encoders
 from facesearch.service.exports.reading import CollectionFile, is_exported_collection
 from facesearch.service.exports.restoring import Restoring
 from facesearch.service.exports.writing import export_collection, new_file
+from facesearch.web.callers import collection_label
 
 Progress = Callable[[str, int, int], None]
 
@@ -88,7 +87,7 @@ def import_export(settings: Settings, path: Path, collection: str, on_progress: 
             stores = open_collection_store(database), open_transfer_store(database)
             made = Restoring(file, *stores, dimension_of, on_progress).into(collection)
             crops = file.manifest.crops
-        note_deed(settings, database, "import of a collection", made.number)
+        note_deed(settings, database, "import of a collection", collection_label(made.number))
     return {
         "collection": made.name,
         "file": path.name,
@@ -97,12 +96,6 @@ def import_export(settings: Settings, path: Path, collection: str, on_progress: 
         "people": made.people,
         "crops": crops,
     }
-
-
-def note_deed(settings: Settings, database: ImageDatabase, what: str, collection: int) -> None:
-    """Append a change of a collection to the audit log."""
-    with closing(key_access(settings, open_key_store(database))) as access:
-        access.record(Deed(LOCAL.who, LOCAL.name, what, (collection,)))
 
 
 def model_encoders(settings: Settings) -> Encoders:

@@ -1,18 +1,20 @@
 """Imports from the command line, and what is sent to a service elsewhere."""
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from facesearch.bootstrap.service import build_api
 from facesearch.config import LimitSettings, Settings
 from facesearch.encoders import KINDS
-from facesearch.records import DEFAULT_COLLECTION, FileReport, ImportOptions, Job
+from facesearch.interfaces import API
+from facesearch.records import DEFAULT_COLLECTION, LOCAL, Deed, FileReport, ImportOptions, Job
 from facesearch.service import faces_of, read_encodings
 from facesearch.service.intake.archive import PhotoArchive
 from facesearch.service.intake.folder import PhotoFolder
 from facesearch.service.intake.folder_parts import FolderParts
 from facesearch.service.intake.photo_source import PhotoSource
+from facesearch.web.callers import collection_label
 
 
 def import_encodings(
@@ -29,11 +31,10 @@ def import_encodings(
         ModelMismatch: the gallery holds vectors of another kind.
     """
     faces = faces_of(read_encodings(file, names_file, allow_pickle=allow_pickle), file.name)
-    api = build_api(settings)
-    try:
-        return api.import_faces(faces, KINDS["plain"].model_id, collection), len(faces)
-    finally:
-        api.close()
+    with closing(build_api(settings)) as api:
+        stored = api.import_faces(faces, KINDS["plain"].model_id, collection)
+        _note(api, collection_label(api.collections.get(collection).number))
+        return stored, len(faces)
 
 
 def import_photos(
@@ -46,18 +47,26 @@ def import_photos(
         Invalid: the source cannot be used.
         LeaseLost: somebody cancelled the job.
     """
-    api = build_api(settings)
-    try:
+    begun: list[str] = []
+
+    def show(job: Job) -> None:
+        begun[:] = [job.id]
+        on_progress(job)
+
+    with closing(build_api(settings)) as api:
         with ExitStack() as opened:
             if source.is_dir():
                 photos: PhotoSource = opened.enter_context(PhotoFolder(source, settings.limits))
             else:
                 archive = opened.enter_context(source.open("rb"))
                 photos = opened.enter_context(PhotoArchive(archive, settings.limits))
-            job = api.imports.run_here(photos, source.resolve().name, options, on_progress)
+            try:
+                job = api.imports.run_here(photos, source.resolve().name, options, show)
+                begun[:] = [job.id]
+            finally:  # what was stored before it ended otherwise stays
+                if begun:
+                    _note(api, *begun)
         return job, api.imports.all_files(job.id)
-    finally:
-        api.close()
 
 
 @contextmanager
@@ -69,3 +78,8 @@ def folder_to_send(folder: Path, photo_bytes: int, most_files: int, most_bytes: 
     """
     with PhotoFolder(folder, LimitSettings(photo_bytes=photo_bytes)) as photos:
         yield FolderParts(photos, folder.resolve().name, most_files, most_bytes)
+
+
+def _note(api: API, *ids: int | str) -> None:
+    """Have the audit log tell of an import."""
+    api.access.record(Deed(LOCAL.who, LOCAL.name, "import", ids))

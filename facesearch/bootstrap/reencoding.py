@@ -7,8 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from facesearch.bootstrap.deeds import note_deed
 from facesearch.bootstrap.direct import refuse_other_user
-from facesearch.bootstrap.exporting import model_encoders, note_deed
+from facesearch.bootstrap.exporting import model_encoders
 from facesearch.bootstrap.service import IMPORTS, MODELS, face_index, worker_pool
 from facesearch.config import Settings
 from facesearch.databases import (
@@ -19,7 +20,8 @@ from facesearch.databases import (
 )
 from facesearch.encoders import encoder_of_model, make_encoder
 from facesearch.images import AGTImage
-from facesearch.records import Job
+from facesearch.interfaces import ImageDatabase
+from facesearch.records import REENCODING, Job
 from facesearch.service import EncodePhotos
 from facesearch.service.erasure_notes import ERASURES, ErasureNotes
 from facesearch.service.intake.archive import PhotoArchive
@@ -30,6 +32,9 @@ from facesearch.service.intake.waiting_room import WaitingRoom
 from facesearch.service.reencoding.run import ReencodingParts
 from facesearch.service.reencoding.second_model import Reencoding
 from facesearch.web import answers
+from facesearch.web.callers import collection_label
+
+_JOBS_LOOKED_AT = 1_000
 
 
 def reencode(
@@ -49,58 +54,89 @@ def reencode(
         Invalid: the photos cannot be used.
         FacesearchError: as Reencoding.run.
     """
-    with _reencoding(settings, ("reencode start", collection)) as work, ExitStack() as opened:
-        if photos is None:
-            return answers.job(work.run(collection, model_id, on_progress=on_progress))
-        source: PhotoSource
-        if photos.is_dir():
+    with _changing(settings, collection) as (work, note), ExitStack() as opened:
+        source: PhotoSource | None = None
+        if photos is not None and photos.is_dir():
             source = opened.enter_context(PhotoFolder(photos, settings.limits))
-        else:
+        elif photos is not None:
             archive = opened.enter_context(photos.open("rb"))
             source = opened.enter_context(PhotoArchive(archive, settings.limits))
-        name = photos.resolve().name
-        return answers.job(work.run(collection, model_id, source, name, on_progress))
+        begun: list[str] = []
+
+        def show(job: Job) -> None:
+            begun[:] = [job.id]
+            on_progress(job)
+
+        named = {} if photos is None else {"source": photos.resolve().name}
+        try:
+            job = work.run(collection, model_id, source, on_progress=show, **named)
+            begun[:] = [job.id]
+        finally:  # what was made before it ended otherwise stays
+            if begun:
+                note("reencode start", *begun)
+        return answers.job(job)
 
 
 def reencoding_progress(settings: Settings, collection: str) -> dict[str, Any]:
-    """Tell how far a collection's next vectors are; nothing is changed."""
+    """Tell how far a collection's next vectors are, and which job made the last of them; changes nothing."""
     with closing(open_image_database(settings, read_only=True)) as database:
         number = open_collection_store(database).get(collection).number
         progress = open_reencoding_store(database).progress(number)
+        jobs = open_job_store(database).jobs(_JOBS_LOOKED_AT, None, number).items
+    is_made = progress.next_model_id is not None
     return {
         "collection": collection,
         "model": progress.model_id,
         "next_model": progress.next_model_id,
         "faces": progress.faces,
         "reencoded": progress.reencoded,
-        "missing": progress.faces - progress.reencoded,
+        "missing": progress.faces - progress.reencoded if is_made else 0,
+        "job": next((job.id for job in jobs if is_made and job.kind == REENCODING), None),
     }
 
 
 def preview_switch(settings: Settings, collection: str, probes: int, examples: int) -> dict[str, Any]:
     """Tell which matches a switch would change; see Reencoding.preview."""
-    with _reencoding(settings) as work:
-        return {"collection": collection, **asdict(work.preview(collection, probes, examples))}
+    with _reencoding(settings) as (work, _):
+        told = asdict(work.preview(collection, probes, examples))
+    models = {"model": told.pop("model_id"), "next_model": told.pop("next_model_id")}
+    return {"collection": collection, **models, **told}
 
 
 def switch_model(settings: Settings, collection: str, drop_missing: bool) -> dict[str, Any]:
     """Switch a collection to its next model; see Reencoding.switch."""
-    with _reencoding(settings, ("reencode switch", collection)) as work:
-        return {"collection": collection, **asdict(work.switch(collection, drop_missing=drop_missing))}
+    with _changing(settings, collection) as (work, note):
+        switched = work.switch(collection, drop_missing=drop_missing)
+        note("reencode switch", *switched.dropped)
+    return {
+        "collection": collection,
+        "model": switched.model_id,
+        "faces": switched.faces,
+        "dropped": len(switched.dropped),
+        "wiped": switched.wiped,
+    }
 
 
 def abandon_reencoding(settings: Settings, collection: str) -> None:
     """Remove a collection's next vectors; see Reencoding.abandon."""
-    with _reencoding(settings, ("reencode abandon", collection)) as work:
+    with _changing(settings, collection) as (work, note):
         work.abandon(collection)
+        note("reencode abandon")
 
 
 @contextmanager
-def _reencoding(settings: Settings, deed: tuple[str, str] | None = None) -> Iterator[Reencoding]:
-    """What reencodes.
+def _changing(settings: Settings, collection: str) -> Iterator[tuple[Reencoding, Callable[..., None]]]:
+    """What reencodes a collection, and what tells the audit log what was done, and to which faces and jobs."""
+    with _reencoding(settings, may_change=True) as (work, database):
+        label = collection_label(open_collection_store(database).get(collection).number)
+        yield work, lambda what, *ids: note_deed(settings, database, what, label, *ids)
 
-    Args:
-        deed: what is to be changed, for the audit log, and the collection; nothing can be without.
+
+@contextmanager
+def _reencoding(
+    settings: Settings, *, may_change: bool = False
+) -> Iterator[tuple[Reencoding, ImageDatabase]]:
+    """What reencodes, and its database.
 
     Raises:
         Conflict: the tables are of an older version; nothing was migrated.
@@ -110,7 +146,7 @@ def _reencoding(settings: Settings, deed: tuple[str, str] | None = None) -> Iter
         reading.prepare()
     # The database first: its driver must be loaded before the encoder's libraries.
     with (
-        closing(open_image_database(settings, read_only=deed is None)) as database,
+        closing(open_image_database(settings, read_only=not may_change)) as database,
         closing(worker_pool(settings)) as pool,
     ):
         collections, encoders = open_collection_store(database), model_encoders(settings)
@@ -136,6 +172,5 @@ def _reencoding(settings: Settings, deed: tuple[str, str] | None = None) -> Iter
             settings.intake.lease_s,
         )
         waiting = WaitingPhotos(jobs, WaitingRoom(imports), settings.limits)
-        yield Reencoding(parts, encoders, waiting, ErasureNotes(imports / ERASURES), forget_copies)
-        if deed is not None:
-            note_deed(settings, database, deed[0], collections.get(deed[1]).number)
+        notes = ErasureNotes(imports / ERASURES)
+        yield Reencoding(parts, encoders, waiting, notes, forget_copies), database

@@ -62,7 +62,7 @@ def create(scope: str, collection: str, name: str, expires: str | None, as_json:
     A key is for one collection, which is meant where its requests name none, or for all.
     """
     expires_at = None if expires is None else _moment(expires, datetime.now(UTC))
-    with _desk() as desk:
+    with _desk(makes_database=True) as desk:
         text, key = desk.create(scope, collection, name, expires_at)
     if as_json:
         click.echo(json.dumps({"key": text, **_told(key)}, indent=2))
@@ -78,8 +78,10 @@ def create(scope: str, collection: str, name: str, expires: str | None, as_json:
 @as_object
 def list_keys(as_json: bool) -> None:
     """List all keys, also those that are revoked or have expired; none of them can be shown again."""
-    with _desk() as desk:
-        found = desk.keys()
+    # Here, not above: as in `_desk`.
+    from facesearch.bootstrap.keys import stored_keys  # noqa: PLC0415
+
+    found = stored_keys(load_settings())
     if as_json:
         click.echo(json.dumps([_told(key) for key in found], indent=2))
     elif not found:
@@ -107,11 +109,11 @@ def revoke(prefix: str, as_json: bool) -> None:
         click.echo(f"The key {key.prefix} is revoked; within a second the service refuses it.")
 
 
-def _desk() -> "AbstractContextManager[KeyDesk]":
+def _desk(*, makes_database: bool = False) -> "AbstractContextManager[KeyDesk]":
     # Here, not above: `serve` needs none of it, and numpy's threads are limited before it is loaded.
     from facesearch.bootstrap.keys import key_desk  # noqa: PLC0415
 
-    return key_desk(load_settings())
+    return key_desk(load_settings(), makes_database=makes_database)
 
 
 def _moment(text: str, now: datetime) -> datetime:

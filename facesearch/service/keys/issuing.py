@@ -13,7 +13,7 @@ _LONGEST_NAME = 255
 
 
 class KeyDesk:
-    """Makes keys, tells of them and revokes them, and has that written into the audit log.
+    """Makes keys and revokes them, and has that written into the audit log.
 
     Lives as long as its store; any thread may call it.
 
@@ -53,10 +53,6 @@ class KeyDesk:
             self._tell("create", key)
             return text, key
         raise Conflict("No prefix could be found that is free.")
-
-    def keys(self) -> tuple[Key, ...]:
-        """Return all keys, the oldest first."""
-        return self._store.keys()
 
     def revoke(self, prefix: str) -> Key:
         """Revoke a key, which is named by its prefix; return it.

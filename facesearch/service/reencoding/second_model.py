@@ -34,13 +34,13 @@ class Switched:
 
     Args:
         model_id: the collection's model now.
-        dropped: faces that had no vector of it, and were removed.
+        dropped: the ids of faces that had no vector of it, and were removed.
         wiped: whether no file of the database holds these any more.
     """
 
     model_id: str
     faces: int
-    dropped: int
+    dropped: tuple[int, ...]
     wiped: bool
 
 
@@ -99,7 +99,7 @@ class Reencoding:
         number = parts.collections.get(name).number
         parts.store.begin(number, model_id, encoder.dimension)
         owner = uuid.uuid4().hex
-        job = self._claimed(name, number, base_name(source), owner)
+        job = self._claimed(name, number, f"{model_id} from {base_name(source)}", owner)
 
         def work(stop: threading.Event, tell: Callable[[], None]) -> None:
             ReencodingRun(parts, job, model_id, photos, owner, stop, tell).run()
@@ -164,7 +164,7 @@ class Reencoding:
             wiped = False
         self._forget_copies()
         faces = parts.store.progress(number).faces
-        return Switched(following.model_id, faces, len(dropped), wiped)
+        return Switched(following.model_id, faces, tuple(dropped), wiped)
 
     def _switch_and_drop(self, number: int) -> list[int] | None:
         """Return which faces were dropped; None where others came to lack a vector meanwhile."""

@@ -32,6 +32,15 @@ def test_a_collection_goes_out_and_in(run: Run, file: Path, tmp_path: Path) -> N
     assert run("import", file).output == "Imported 23 faces and 5 people from team.zip into default.\n"
 
 
+def test_the_audit_log_names_the_collection_that_was_filled(run: Run, file: Path, tmp_path: Path) -> None:
+    run("export", "team 王", file)
+    run("import", file, "--collection", "copy")
+    with database_in(tmp_path) as database:
+        number = open_collection_store(database).get("copy").number
+    line = json.loads((tmp_path / "data" / "access" / "audit.jsonl").read_text())
+    assert (line["what"], line["ids"]) == ("import of a collection", [f"collection:{number}"])
+
+
 def test_both_speak_json(run: Run, file: Path) -> None:
     out = json.loads(run("export", "team 王", file, "--json").stdout)
     assert out.pop("exported_at")

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from facesearch.bootstrap.keys import key_desk
+from facesearch.bootstrap.keys import stored_keys
 from facesearch.cli import main
 from facesearch.config import Settings
 from facesearch.databases import open_collection_store, open_image_database
@@ -50,8 +51,7 @@ def test_a_key_is_shown_once(run: Run, tmp_path: Path) -> None:
     prefix = prefix_of(text) or ""
     made = f"Made the key {prefix} of scope read for the collection default, which never expires."
     assert made in " ".join(told.split())
-    with key_desk(Settings(data_dir=tmp_path / "data")) as desk:
-        [key] = desk.keys()
+    [key] = stored_keys(Settings(data_dir=tmp_path / "data"))
     assert (key.prefix, key.name, key.digest) == (prefix, "Ada's phone", digest_of(text))
     listed = run("list").stdout
     assert prefix in listed
@@ -62,6 +62,35 @@ def test_a_key_is_shown_once(run: Run, tmp_path: Path) -> None:
     assert secret.encode() not in stored
 
 
+@pytest.fixture
+def database(tmp_path: Path) -> None:
+    with closing(open_image_database(Settings(data_dir=tmp_path / "data"))) as made:
+        made.prepare()
+
+
+@pytest.mark.parametrize("command", [("list",), ("revoke", "unknown")])
+def test_no_database_is_made_but_for_the_first_key(
+    run: Run, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    assert "There is no database yet" in run(*command, ends=1).stderr
+    assert not (tmp_path / "data").exists()
+    run("create", "--scope", "read")
+    assert run("list").stdout
+
+
+@pytest.mark.parametrize("command", [("list",), ("revoke", "unknown"), ("create", "--scope", "read")])
+@pytest.mark.usefixtures("database")
+def test_older_tables_are_left_as_they_are(run: Run, tmp_path: Path, command: tuple[str, ...]) -> None:
+    file = tmp_path / "data" / "facesearch.db"
+    with closing(sqlite3.connect(file)) as older:
+        older.execute("UPDATE FACESEARCH_VERSION SET version_num = '0003'")
+        older.commit()
+    assert "`facesearch migrate` brings them there." in run(*command, ends=1).stderr
+    with closing(sqlite3.connect(file)) as left:
+        assert left.execute("SELECT version_num FROM FACESEARCH_VERSION").fetchall() == [("0003",)]
+
+
+@pytest.mark.usefixtures("database")
 def test_keys_are_listed_with_what_is_known_of_them(run: Run, made: Callable[..., dict[str, Any]]) -> None:
     assert "There are no keys" in run("list").stdout
     assert json.loads(run("list", "--json").stdout) == []
@@ -92,7 +121,7 @@ def test_a_key_is_revoked_by_its_prefix_or_its_whole_text(
 def test_a_key_is_for_one_collection_or_for_all(
     run: Run, made: Callable[..., dict[str, Any]], tmp_path: Path
 ) -> None:
-    run("list")
+    run("create", "--scope", "read")
     with closing(open_image_database(Settings(data_dir=tmp_path / "data"))) as database:
         open_collection_store(database).add("Gäste")
     assert made("--scope", "read", "--collection", "Gäste")["collection"] == "Gäste"
@@ -133,6 +162,7 @@ def test_a_key_may_end_at_a_moment(run: Run, text: str, moment: str) -> None:
 @pytest.mark.parametrize(
     "text", ["", "soon", "90", "d", "-1d", "0d", "1.5d", "9999999d", "999999w", "2001-01-01", "2999-13-01"]
 )
+@pytest.mark.usefixtures("database")
 def test_an_end_that_cannot_be_is_refused(run: Run, text: str) -> None:
     assert run("create", "--scope", "read", "--expires", text, ends=1).stderr
     assert json.loads(run("list", "--json").stdout) == []

@@ -201,7 +201,7 @@ def test_photos_given_again_are_known_by_their_bytes(
     )
     source = archive(other=photo((GREEN, 10)), both=both, again=both, text=b"text")
     job = work.run("default", NEGATIVES, source, "photos.zip")
-    assert job.file_name == "photos.zip"
+    assert job.file_name == f"{NEGATIVES} from photos.zip"
     assert next_vectors(parts) == {ids[0]: negative(GREEN), ids[1]: negative(RED)}
     no_photo = "The photo of the face was not among those given."
     assert statuses(parts, job) == [
@@ -420,7 +420,7 @@ def test_a_switch_takes_the_new_vectors_and_forgets_the_old_copy(
     with pytest.raises(Conflict):
         work.preview("default", 1, 1)
     work.run("default", NEGATIVES)
-    assert work.switch("default") == Switched(NEGATIVES, 2, 0, wiped=True)
+    assert work.switch("default") == Switched(NEGATIVES, 2, (), wiped=True)
     assert forgotten == [1]
     assert database.gallery_model() == NEGATIVES
     assert [one.face_id for one in all_changes(database, 0, NEGATIVES)] == ids
@@ -433,7 +433,7 @@ def test_faces_that_are_dropped_leave_no_report(
     job = work.run("default", NEGATIVES)
     with pytest.raises(Conflict, match="1 of 2"):
         work.switch("default")
-    assert work.switch("default", drop_missing=True) == Switched(NEGATIVES, 1, 1, wiped=True)
+    assert work.switch("default", drop_missing=True) == Switched(NEGATIVES, 1, (green,), wiped=True)
     assert database.face_ids(EVERY_FACE).tolist() == [red]
     assert green not in [one.id for one in parts.jobs.files(job.id, 10).items]
     assert [one.path for one in parts.jobs.files(job.id, 10).items].count("") == 1
@@ -484,7 +484,7 @@ def test_faces_that_lose_their_chance_while_photos_are_erased_have_theirs_erased
     green = photo((GREEN, SIZE))
     archive = folder / f"{waiting(parts, folder, green=green)}.zip"
     reencoding(parts, folder).run("default", NEGATIVES)
-    add(database, LIGHTER_RED, crops=False)
+    dropped = add(database, LIGHTER_RED, crops=False)
 
     class Slow(WaitingPhotos):
         calls = 0
@@ -493,11 +493,11 @@ def test_faces_that_lose_their_chance_while_photos_are_erased_have_theirs_erased
             super().erase(collection, photos)
             self.calls += 1
             if self.calls == 1:
-                add(database, GREEN, crops=False)
+                dropped.extend(add(database, GREEN, crops=False))
 
     slow = Slow(parts.jobs, WaitingRoom(folder), LimitSettings())
     work = Reencoding(parts, Encoders(FakeKinds()), slow, ErasureNotes(folder / ERASURES))
-    assert work.switch("default", drop_missing=True).dropped == 2
+    assert work.switch("default", drop_missing=True).dropped == tuple(dropped)
     assert green not in archive.read_bytes()
 
 
@@ -509,7 +509,7 @@ def test_a_switch_whose_wipe_fails_is_noted_for_a_service_to_end(
     monkeypatch: pytest.MonkeyPatch,
     fails: bool,
 ) -> None:
-    add(database, RED), add(database, GREEN, crops=False)
+    _, (green,) = add(database, RED), add(database, GREEN, crops=False)
     work.run("default", NEGATIVES)
 
     def wipe(_: SQLImageDatabase) -> None:
@@ -518,7 +518,7 @@ def test_a_switch_whose_wipe_fails_is_noted_for_a_service_to_end(
             raise DatabaseUnavailable
 
     monkeypatch.setattr(type(database), "wipe", wipe)
-    assert work.switch("default", drop_missing=True) == Switched(NEGATIVES, 1, 1, wiped=not fails)
+    assert work.switch("default", drop_missing=True) == Switched(NEGATIVES, 1, (green,), wiped=not fails)
     with ErasureNotes(folder / ERASURES).broken_off() as is_broken_off:
         assert is_broken_off is fails
 
