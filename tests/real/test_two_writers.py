@@ -41,7 +41,8 @@ class Writers:
         self._collection = collection
 
     def call(self, method: str, path: str, params: dict[str, Any] | None = None, **sent: Any) -> Call:
-        query = {"collection": self._collection} | (params or {})
+        own = {} if path.startswith(("/v1/collections", "/v1/jobs/")) else {"collection": self._collection}
+        query = own | (params or {})
         return lambda: self._client.request(method, path, params=query, **sent)
 
     def ask(self, method: str, path: str, params: dict[str, Any] | None = None, **sent: Any) -> Any:
