@@ -20,7 +20,7 @@ from facesearch.commands.terminal import paragraph, table
 from facesearch.commands.text_arguments import COLLECTION
 from facesearch.config import load_settings
 from facesearch.errors import Unavailable
-from facesearch.records import FileReport
+from facesearch.records import REENCODING, FileReport
 
 _INDENT = 14
 _COLOURS = {"done": "green", "failed": "red", "cancelled": "yellow"}
@@ -46,7 +46,7 @@ class Jobs(Protocol):
 
 @click.group(short_help="List, follow and cancel imports, and their reports.")
 def jobs() -> None:
-    """Imports as jobs: list, follow and cancel them, and tell what became of their files."""
+    """Imports and reencodings as jobs: list, follow and cancel them, and tell what became of their files."""
 
 
 @jobs.command("list", short_help="List jobs, the newest first.")
@@ -75,11 +75,11 @@ def list_jobs(limit: int, collection: str | None, url: str | None, key: str | No
             job["state"],
             f"{job['done']:,}/{job['counts']['total']:,}",
             _ago(job["created_at"], now),
-            job["file_name"],
+            f"{REENCODING}: {job['file_name']}" if _is_reencoding(job) else job["file_name"],
         ]
         for job in found
     ]
-    click.echo("\n".join(table(["id", "state", "files", "created", "archive"], rows, right={2}, shrinks=4)))
+    click.echo("\n".join(table(["id", "state", "files", "created", "what"], rows, right={2}, shrinks=4)))
 
 
 @jobs.command(short_help="Tell how a job goes on.")
@@ -176,11 +176,19 @@ def _told(job: dict[str, Any]) -> list[str]:
         state += f", {job['rate']:,.1f} files a second"
         state += "" if job["left_s"] is None else f", about {job['left_s']:,.0f} s left"
     what = described({name: number for name, number in counts.items() if name != "total"}) or "none done"
+    done = f"{job['done']:,} of {counts['total']:,}: {what}"
+    if _is_reencoding(job):
+        about = {"vectors": job["file_name"], "faces": done}
+    else:
+        about = {
+            "archive": job["file_name"] or "(no name)",
+            "faces": f"{job['faces']} of each photo; duplicates: {job['duplicates']}",
+            "files": done,
+        }
     fields = {
+        "kind": job.get("kind"),
         "collection": job.get("collection"),
-        "archive": job["file_name"] or "(no name)",
-        "faces": f"{job['faces']} of each photo; duplicates: {job['duplicates']}",
-        "files": f"{job['done']:,} of {counts['total']:,}: {what}",
+        **about,
         "created": moment(job["created_at"]),
         "started": moment(job["started_at"]),
         "finished": moment(job["finished_at"]),
@@ -188,6 +196,10 @@ def _told(job: dict[str, Any]) -> list[str]:
     }
     lines = [click.style(job["id"], bold=True), f"{'  state':<{_INDENT}}{state}"]
     return lines + [paragraph(f"  {name}", text, _INDENT) for name, text in fields.items() if text]
+
+
+def _is_reencoding(job: dict[str, Any]) -> bool:
+    return job.get("kind") == REENCODING
 
 
 def _reported(rows: list[list[str]]) -> list[str]:

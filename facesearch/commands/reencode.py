@@ -14,7 +14,7 @@ from facesearch.commands.printing import as_object, counted
 from facesearch.commands.terminal import table
 from facesearch.commands.text_arguments import COLLECTION
 from facesearch.config import load_settings
-from facesearch.errors import Invalid
+from facesearch.errors import Conflict, Invalid
 from facesearch.records import Job
 
 _INTERRUPTED = 130  # as shells have it: 128 and the number of SIGINT
@@ -55,7 +55,8 @@ def reencode() -> None:
 def start(collection: str, model: str, photos: Path | None, as_json: bool) -> None:
     """Make vectors of another model for the faces of COLLECTION that have none of it yet.
 
-    It is a job that `jobs` shows. Interrupted or killed, the same command goes on where it was.
+    It is a job that `jobs` shows. Interrupted or killed, the same command goes on where it was. Ends with 1
+    where faces are left without a vector.
     """
     # Here, not above: `serve` needs none of it, and numpy's threads are limited before it is loaded.
     from facesearch.bootstrap.reencoding import reencode as run  # noqa: PLC0415
@@ -76,10 +77,12 @@ def start(collection: str, model: str, photos: Path | None, as_json: bool) -> No
     told = _status(collection)
     if as_json:
         click.echo(json.dumps({"job": job, "reencoding": told}, indent=2))
-        return
-    counts = {name: number for name, number in job["counts"].items() if name != "total"}
-    click.echo(f"{counted(job['counts']['total'], 'face')} worked on: {described(counts) or 'none'}.")
-    _tell(told)
+    else:
+        counts = {name: number for name, number in job["counts"].items() if name != "total"}
+        click.echo(f"{counted(job['counts']['total'], 'face')} worked on: {described(counts) or 'none'}.")
+        _tell(told)
+    if told["missing"]:
+        sys.exit(1)
 
 
 @reencode.command(short_help="Tell how far it is.")
@@ -137,6 +140,12 @@ def switch(collection: str, drop_missing: bool, yes: bool, as_json: bool) -> Non
     from facesearch.bootstrap.reencoding import switch_model  # noqa: PLC0415
 
     before = _status(collection)
+    if before["missing"] and not drop_missing:
+        raise Conflict(
+            f"{before['missing']:,} of {counted(before['faces'], 'face')} have no vector of "
+            f"{before['next_model']}. `reencode start` makes more; --drop-missing removes them for good with "
+            "the switch."
+        )
     if before["next_model"] is not None:
         gone = (
             f", and {counted(before['missing'], 'face')} removed"
@@ -152,7 +161,7 @@ def switch(collection: str, drop_missing: bool, yes: bool, as_json: bool) -> Non
         f" {counted(told['dropped'], 'face')} without a vector of it removed." if told["dropped"] else ""
     )
     click.echo(
-        f"{printable(collection)} is of {told['model_id']} now: {counted(told['faces'], 'face')}.{dropped}"
+        f"{printable(collection)} is of {told['model']} now: {counted(told['faces'], 'face')}.{dropped}"
     )
     if not told["wiped"]:
         click.echo("Others were reading the database: what was removed may be in its log still.", err=True)
@@ -192,12 +201,13 @@ def _tell(told: dict[str, Any]) -> None:
         f"vector of {told['next_model']}."
     )
     if told["missing"]:
-        click.echo(f"{counted(told['missing'], 'face')} without one; `jobs report` tells why.")
+        why = f"; `jobs report {told['job']}` tells why" if told["job"] else ""
+        click.echo(f"{counted(told['missing'], 'face')} without one{why}.")
 
 
 def _compared(told: dict[str, Any]) -> list[str]:
-    now = f"{told['tolerance']:g} of {told['model_id']}"
-    then = f"{told['next_tolerance']:g} of {told['next_model_id']}"
+    now = f"{told['tolerance']:g} of {told['model']}"
+    then = f"{told['next_tolerance']:g} of {told['next_model']}"
     probes = counted(told["probes"], "face")
     lines = [f"{probes} searched for among {told['faces']:,}, within {now} and {then}:"]
     lines += [f"  {told['counts'][change]:,} {words}" for change, words in _CHANGES.items()]

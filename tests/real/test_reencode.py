@@ -78,7 +78,7 @@ def test_a_collection_switches_under_a_service_at_work(api: API, settings: Setti
     assert (preview["probes"], preview["right_next"]) == (len(PHOTOS), preview["known"])
     assert [file.name for file in index_files(settings, MIRROR)]
     switched = switch_model(settings, "default", False)
-    assert (switched["model_id"], switched["dropped"]) == (PLAIN, 0)
+    assert (switched["model"], switched["dropped"]) == (PLAIN, 0)
     assert index_files(settings, MIRROR) == []
     after = search(api)
     assert after.model_id == PLAIN

@@ -15,7 +15,7 @@ from facesearch.commands.remote_service import RemoteService
 from facesearch.config import Settings
 from facesearch.databases import open_image_database, open_job_store
 from facesearch.errors import NotAnImage
-from facesearch.records import FAILED, FileReport, ImportOptions, NewJob
+from facesearch.records import FAILED, REENCODING, FileReport, ImportOptions, NewJob
 
 JOB = "0123456789abcdef0123456789abcdef"
 FILES = {
@@ -61,7 +61,7 @@ def jobs(settings: Settings) -> None:
 @pytest.mark.usefixtures("jobs")
 def test_jobs_are_listed_the_newest_first(run: Run) -> None:
     head, newest, oldest = run("list").output.splitlines()
-    assert head.split() == ["id", "state", "files", "created", "archive"]
+    assert head.split() == ["id", "state", "files", "created", "what"]
     assert newest.split()[:3] == ["f" * 32, "queued", "0/1,000,000"]
     assert oldest.split()[:3] == [JOB, "running", "2/3"]
     assert max(map(len, (head, newest, oldest))) <= 80
@@ -112,6 +112,24 @@ def test_a_job_that_is_not_there_leaves_no_report(run: Run, tmp_path: Path) -> N
     assert not target.exists()
     for command in ("show", "cancel"):
         assert "There is no job with this id." in run(command, "nope", ends=1).stderr
+
+
+def test_a_reencoding_is_told_from_an_import(run: Run, settings: Settings) -> None:
+    with closing(open_image_database(settings)) as database:
+        new = NewJob(JOB, "here", "sface-mirror from kept crops", ImportOptions(), 3, kind=REENCODING)
+        open_job_store(database).add(new)
+    assert "reencoding: sface-mi" in run("list").output
+    lines = run("show", JOB).output.splitlines()
+    assert ["kind", "reencoding"] in [line.split() for line in lines]
+    assert ["vectors", "sface-mirror", "from", "kept", "crops"] in [line.split() for line in lines]
+    assert not any(word in "\n".join(lines) for word in ("archive", "duplicates", "largest"))
+
+
+@pytest.mark.usefixtures("jobs")
+def test_the_audit_log_tells_of_a_job_that_was_cancelled(run: Run, settings: Settings) -> None:
+    run("cancel", JOB)
+    line = json.loads((settings.data_dir / "access" / "audit.jsonl").read_text())
+    assert (line["who"], line["what"], line["ids"]) == ("local", "jobs cancel", [JOB])
 
 
 @pytest.mark.usefixtures("jobs")
