@@ -6,6 +6,7 @@ import stat
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any, Self, TextIO
 
@@ -14,6 +15,7 @@ from facesearch.records import DONE, FILE_STATUSES, FileReport
 from facesearch.report_table import COLUMNS, row_of
 
 _SHOWN = 5
+_WRONG = ("failed", "no_face")
 _WORDS = {
     "inserted": ("inserted", "inserted"),
     "duplicate": ("duplicate", "duplicates"),
@@ -125,17 +127,26 @@ class Summary:
     failures: list[FileReport] = field(default_factory=list)
 
     def read(self, file: ReportFile | None) -> None:
-        """Go through the reports once: write them into a file, and keep the first ones that went wrong."""
-        if file is None and not _wrong(self.imported.counts):
+        """Go through the reports once: write them into a file, and keep the first ones that went wrong.
+
+        Those that failed come first: a photo without a face may well be one.
+        """
+        wanted: dict[str, int] = {}
+        for status in _WRONG:
+            wanted[status] = min(self.imported.counts.get(status, 0), _SHOWN - sum(wanted.values()))
+        kept: dict[str, list[FileReport]] = {status: [] for status in _WRONG}
+        left = sum(wanted.values())
+        if file is None and not left:
             return
         for report in self.imported.files:
             if file is not None:
                 file.add(report)
-            if report.status in ("failed", "no_face"):
-                if len(self.failures) < _SHOWN:
-                    self.failures.append(report)
-                elif file is None:
-                    return
+            if report.status in kept and len(kept[report.status]) < wanted[report.status]:
+                kept[report.status].append(report)
+                left -= 1
+                if file is None and not left:
+                    break
+        self.failures += chain(*kept.values())
         if file is not None:
             file.end()
 
@@ -155,10 +166,11 @@ class Summary:
         lines = [f"{done} {noun} of {self.name} in {_duration(self.seconds)}{speed}: {what}."]
         lines += [f"  {printable(report.path)}: {printable(report.reason or '')}" for report in self.failures]
         more = _wrong(imported.counts) - len(self.failures)
+        if more > 0:
+            how = "" if self.report else "; --report FILE.csv writes down what became of each file"
+            lines.append(f"  and {more:,} more{how}.")
         if self.report is not None:
             lines.append(f"What became of each file is in {printable(str(self.report))}.")
-        elif more > 0:
-            lines.append(f"  and {more:,} more; --report FILE.csv writes down what became of each file.")
         return lines
 
     def as_json(self) -> dict[str, Any]:
@@ -195,7 +207,7 @@ def printable(text: str) -> str:
 
 
 def _wrong(counts: Mapping[str, int]) -> int:
-    return counts.get("failed", 0) + counts.get("no_face", 0)
+    return sum(counts.get(status, 0) for status in _WRONG)
 
 
 def _duration(seconds: float) -> str:

@@ -31,7 +31,6 @@ _FOR_PHOTOS = {
     "url": "--url",
     "key": "--key",
     "report": "--report",
-    "as_json": "--json",
 }
 _ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
 # A part is on the disk while it is sent, and is sent again where its connection breaks off.
@@ -96,7 +95,8 @@ def import_gallery(
     names such as Ada_Lovelace_0001.jpg, or from the folder that a photo lies in. What went wrong with a file
     costs the others nothing.
 
-    It may be interrupted, and repeated: photos that are stored already are skipped.
+    It may be interrupted, and repeated: photos that are stored already are skipped. Ends with 1 where a file
+    failed; photos without a face and duplicates are no failure.
 
     A gallery of face_recognition is a .npy, .npz or pickle FILE of encodings, with their names. They are
     `plain` vectors; an empty gallery becomes a plain one, a mirror gallery refuses them.
@@ -107,11 +107,10 @@ def import_gallery(
     name = collection or DEFAULT_COLLECTION
     if source.suffix.lower() in _ENCODINGS and source.is_file():
         _refuse_options(context, _FOR_PHOTOS, f"{source.name} holds encodings")
-        _import_encodings(source, names_file, allow_pickle, name)
+        _import_encodings(source, names_file, allow_pickle, name, as_json)
         return
     if source.is_file() and _is_export(source):
         for_others = {**_FOR_PHOTOS, **_FOR_ENCODINGS}
-        del for_others["as_json"]
         _refuse_options(context, for_others, f"{source.name} is an exported collection")
         _import_export(source, name, as_json)
         return
@@ -138,11 +137,17 @@ class _Service:
     collection: str | None
 
 
-def _import_encodings(file: Path, names_file: Path | None, allow_pickle: bool, collection: str) -> None:
+def _import_encodings(
+    file: Path, names_file: Path | None, allow_pickle: bool, collection: str, as_json: bool
+) -> None:
     # Here, not above: `serve` needs none of it, and numpy's threads are limited before it is loaded.
     from facesearch.bootstrap import import_encodings  # noqa: PLC0415
 
     stored, known = import_encodings(load_settings(), file, names_file, allow_pickle, collection)
+    if as_json:
+        told = {"collection": collection, "file": file.name, "faces": known, "inserted": stored}
+        click.echo(json.dumps(told, indent=2))
+        return
     before = f"; {known - stored} were stored already" if stored < known else ""
     click.echo(f"Imported {stored} faces from {file.name}{before}.")
 
@@ -195,6 +200,8 @@ def _import_photos(
     click.echo(json.dumps(summary.as_json(), indent=2) if as_json else "\n".join(summary.sentences()))
     if imported.state != DONE:
         raise FacesearchError(imported.error)
+    if imported.counts.get("failed"):
+        sys.exit(1)
 
 
 def _import_directly(source: Path, options: ImportOptions, bar: "ImportBar") -> Imported:

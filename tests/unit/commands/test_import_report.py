@@ -45,6 +45,28 @@ def test_a_summary_names_the_first_that_went_wrong_and_how_to_see_the_others() -
     ]
 
 
+def test_a_summary_names_what_failed_before_photos_without_a_face() -> None:
+    faceless = [FileReport(f"n{n}.jpg", "no_face", reason="No face.") for n in range(6)]
+    failed = [FileReport(f"f{n}.jpg", "failed", reason="Damaged.") for n in range(2)]
+    assert told(Summary("lfw", imported(*faceless, *failed), 0.5))[1:] == [
+        "  f0.jpg: Damaged.",
+        "  f1.jpg: Damaged.",
+        "  n0.jpg: No face.",
+        "  n1.jpg: No face.",
+        "  n2.jpg: No face.",
+        "  and 3 more; --report FILE.csv writes down what became of each file.",
+    ]
+
+
+def test_no_more_reports_are_asked_for_than_are_shown() -> None:
+    def reports() -> Iterator[FileReport]:
+        yield FileReport("f.jpg", "failed", reason="Damaged.")
+        raise AssertionError
+
+    summary = Summary("a.zip", Imported(("j",), DONE, 9, {"failed": 1, "inserted": 8}, reports()), 1.0)
+    assert told(summary)[1:] == ["  f.jpg: Damaged."]
+
+
 def test_a_summary_of_what_went_well_is_a_line() -> None:
     assert told(Summary("a.zip", imported(REPORTS[0]), 0.2)) == ["1 file of a.zip in 0.2 s: 1 inserted."]
     assert told(Summary("a.zip", imported(), 0.2)) == ["There are no files in a.zip."]
@@ -72,6 +94,7 @@ def test_the_report_has_a_line_per_file(tmp_path: Path) -> None:
     with ReportFile(path) as file:
         assert path.read_text().startswith("an earlier report")
         lines = told(Summary("lfw", imported(*REPORTS), 4.5, path), file)
+    assert lines[-2] == "  and 2 more."
     assert lines[-1] == f"What became of each file is in {path}."
     with path.open(newline="") as written:
         rows = list(csv.reader(written))

@@ -23,11 +23,11 @@ from tests.server import free_port
 
 NOW = datetime(2024, 1, 1, tzinfo=UTC)
 JOB = Job("j1", 1, "photos", ImportOptions(), RUNNING, 3, dict.fromkeys(FILE_STATUSES, 0), 1.0, NOW)
-ENDED = replace(JOB, state=DONE, counts=dict.fromkeys(FILE_STATUSES, 0) | {"inserted": 2, "failed": 1})
+ENDED = replace(JOB, state=DONE, counts=dict.fromkeys(FILE_STATUSES, 0) | {"inserted": 2, "no_face": 1})
 REPORTS = (
     FileReport("a.jpg", "inserted", 1, "Ada"),
     FileReport("b.jpg", "inserted", 2, "Bo"),
-    FileReport("c.jpg", "failed", reason="The image is damaged or cut short."),
+    FileReport("c.jpg", "no_face", reason="No face was found in the photo."),
 )
 
 Run = Callable[..., Result]
@@ -83,8 +83,8 @@ def test_a_folder_is_imported_and_summed_up(run: Run, importing: Importing, fold
     result = run(folder)
     first, second = result.stdout.splitlines()
     assert first.startswith("3 files of photos in ")
-    assert first.endswith(": 2 inserted, 1 failed.")
-    assert second == "  c.jpg: The image is damaged or cut short."
+    assert first.endswith(": 2 inserted, 1 without a face.")
+    assert second == "  c.jpg: No face was found in the photo."
     assert result.stderr == ""  # no terminal, no bar
     assert importing.asked == [(folder, ImportOptions("largest", skip_duplicates=True))]
 
@@ -131,13 +131,13 @@ def test_the_report_and_the_object_of_an_import(
     report = tmp_path / "report.csv"
     told = json.loads(run(folder, "--json", "--report", report).stdout)
     assert (told["state"], told["total"], told["jobs"], told["service"]) == ("done", 3, ["j1"], None)
-    assert told["counts"] == {"inserted": 2, "no_face": 0, "duplicate": 0, "failed": 1, "skipped": 0}
+    assert told["counts"] == {"inserted": 2, "no_face": 1, "duplicate": 0, "failed": 0, "skipped": 0}
     assert told["report"] == str(report)
     assert [line.split(",")[:2] for line in report.read_text().splitlines()] == [
         ["path", "status"],
         ["a.jpg", "inserted"],
         ["b.jpg", "inserted"],
-        ["c.jpg", "failed"],
+        ["c.jpg", "no_face"],
     ]
 
 
@@ -153,12 +153,35 @@ def test_an_import_that_did_not_go_through_ends_with_one(
 ) -> None:
     importing.job = replace(ENDED, state=CANCELLED, error="The import was cancelled.")
     result = run(folder, ends=1)
-    assert "2 inserted, 1 failed" in result.stdout
+    assert "2 inserted, 1 without a face" in result.stdout
     assert result.stderr == "Error: The import was cancelled.\n"
     importing.error = DatabaseUnavailable()
     assert run(folder, ends=1).stderr == "Error: The database cannot be reached right now.\n"
     importing.error = PermissionError(13, "Permission denied")
     assert run(folder, ends=1).stderr == "Error: photos cannot be imported: Permission denied.\n"
+
+
+@pytest.mark.parametrize("option", [(), ("--json",)])
+def test_an_import_in_which_a_file_failed_ends_with_one(
+    run: Run, importing: Importing, folder: Path, option: tuple[str, ...]
+) -> None:
+    importing.job = replace(ENDED, counts={"inserted": 2, "failed": 1})
+    result = run(folder, *option, ends=1)
+    assert "failed" in result.stdout
+    assert result.stderr == ""
+
+
+def test_the_audit_log_tells_of_imports(run: Run, folder: Path, tmp_path: Path) -> None:
+    (folder / "notes.txt").write_text("no photo")
+    np.savez(tmp_path / "known.npz", encodings=np.ones((1, 128)), names=np.array(["Ana"]))
+    job = json.loads(run(folder, "--json").stdout)["jobs"][0]
+    run(tmp_path / "known.npz")
+    log = (tmp_path / "data" / "access" / "audit.jsonl").read_text()
+    lines = [json.loads(line) for line in log.splitlines()]
+    assert [(line["who"], line["what"], line["ids"]) for line in lines] == [
+        ("local", "import", [job]),
+        ("local", "import", ["collection:1"]),
+    ]
 
 
 def test_an_interrupt_says_how_to_go_on(run: Run, importing: Importing, folder: Path) -> None:
@@ -176,6 +199,8 @@ def test_encodings_are_imported_as_ever(run: Run, tmp_path: Path) -> None:
     np.savez(tmp_path / "known.npz", encodings=more, names=np.array(["Ana", "Bo", "Cy"]))
     again = "Imported 1 faces from known.npz; 2 were stored already.\n"
     assert run(tmp_path / "known.npz").output == again
+    told = json.loads(run(tmp_path / "known.npz", "--json").stdout)
+    assert told == {"collection": "default", "file": "known.npz", "faces": 3, "inserted": 0}
     np.save(tmp_path / "known.npy", np.ones((1, 128)))
     (tmp_path / "names.txt").write_text("Cy\n")
     names = ("--names", tmp_path / "names.txt")
@@ -186,7 +211,7 @@ def test_encodings_are_imported_as_ever(run: Run, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "option",
-    [["--url", "http://x"], ["--faces", "all"], ["--duplicates", "skip"], ["--report", "r.csv"], ["--json"]],
+    [["--url", "http://x"], ["--faces", "all"], ["--duplicates", "skip"], ["--report", "r.csv"]],
 )
 def test_options_for_photos_do_not_go_with_encodings(run: Run, tmp_path: Path, option: list[str]) -> None:
     np.save(tmp_path / "known.npy", np.ones((1, 128)))
