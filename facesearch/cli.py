@@ -1,7 +1,9 @@
 """The commands of `python3 -m facesearch`."""
 
+import errno
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +32,14 @@ from facesearch.errors import (
     FacesearchError,
     PersonNotFound,
 )
+from facesearch.listening import try_address
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
+# By these gunicorn may be told to listen elsewhere, or be handed a socket that listens already.
+_LISTENS_ELSEWHERE = {"GUNICORN_CMD_ARGS", "GUNICORN_FD", "LISTEN_FDS"}
+# So long the processes of a service that was just stopped may keep its port.
+_ENDING_S = 2.0
 
 _ADVICE = {
     CollectionNotAllowed.code: "`facesearch keys list` shows which key is for which.",
@@ -68,12 +75,35 @@ def serve(host: str | None, port: int | None, workers: int | None) -> None:
     for name, value in (("HOST", host), ("PORT", port), ("WORKERS", workers)):
         if value is not None:
             os.environ[f"FACESEARCH_SERVER__{name}"] = str(value)
-    load_settings()
+    settings = load_settings().server
+    if not _LISTENS_ELSEWHERE & os.environ.keys():
+        _refuse_taken(settings.host, settings.port)
     # gunicorn takes this process over, so that signals reach it as they would reach us. The folder
     # that it looks for app.py and gunicorn.conf.py in is the project's, wherever it was called from.
     command = [sys.executable, "-m", "gunicorn", "--chdir", str(PROJECT_ROOT)]
     command += ["--config", str(PROJECT_ROOT / "gunicorn.conf.py"), "app:app"]
     os.execv(command[0], command)  # noqa: S606 - every word of it is ours
+
+
+def _refuse_taken(host: str, port: int) -> None:
+    """Refuse an address that cannot be listened at, where gunicorn would try five times and log each."""
+    deadline = time.monotonic() + _ENDING_S
+    while True:
+        try:
+            return try_address(host, port)
+        except OSError as error:
+            if time.monotonic() < deadline:
+                time.sleep(_ENDING_S / 20)
+                continue
+            if error.errno == errno.EADDRINUSE:
+                raise click.ClickException(
+                    f"Port {port} of {host} is taken; `facesearch doctor` tells by what, and --port names "
+                    "another."
+                ) from None
+            raise click.ClickException(
+                f"Nothing can listen on port {port} of {host}: {error.strerror}. --host and --port name "
+                "another address."
+            ) from None
 
 
 for command in (

@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx2
 
 from facesearch.config import Settings, where_from
+from facesearch.listening import try_address
 from facesearch.records import OK, PROBLEM, WARNING, Finding
 
 # A server process with its models, and one of the pool's at work on a photo of the size of a camera's.
@@ -147,10 +148,7 @@ def check_port(host: str, port: int) -> Finding:
     if port == 0:
         return Finding("port", OK, "The system chooses a free port.")
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
+        try_address(host, port)
     except socket.gaierror:
         return Finding("port", PROBLEM, f"{host} is no address.", "Correct server.host.")
     except PermissionError:

@@ -126,7 +126,7 @@ def abandon_reencoding(settings: Settings, collection: str) -> None:
 
 @contextmanager
 def _changing(settings: Settings, collection: str) -> Iterator[tuple[Reencoding, Callable[..., None]]]:
-    """What reencodes a collection, and what tells the audit log what was done, and to which faces and jobs."""
+    """What reencodes a collection, and what tells the audit log what was done to which faces and jobs."""
     with _reencoding(settings, may_change=True) as (work, database):
         label = collection_label(open_collection_store(database).get(collection).number)
         yield work, lambda what, *ids: note_deed(settings, database, what, label, *ids)
