@@ -33,6 +33,7 @@ from facesearch.images.heif import HeifPicture, read_exif
 from facesearch.images.jpeg import has_more_scans_than
 from facesearch.images.metadata import UPRIGHT, Metadata, read_metadata
 from facesearch.images.png import without_extras
+from facesearch.images.tiff import silence_libtiff
 
 Pixels = NDArray[np.uint8]
 
@@ -72,6 +73,8 @@ def decode(data: bytes, limits: LimitSettings) -> tuple[Pixels, Metadata]:
     if kind is None:
         raise NotAnImage
     _ignore_pillow_warnings()
+    if kind is Format.TIFF:
+        silence_libtiff()
     if kind in (Format.AVIF, Format.HEIF) and is_cut(data):
         raise BrokenImage(f"The {kind.value} image is cut short.")
     if kind is Format.JPEG and has_more_scans_than(data, _MOST_SCANS):
