@@ -133,6 +133,7 @@ class Erasure:
         """The archives first: as long as their jobs are there, they can be found again."""
         self._imports.forget(self._jobs.unfinished(number))
         self._imports.forget(self._jobs.forget_collection(number))
+        self._imports.delete_needless_archives()  # whose collection nothing tells any more
         self._galleries.store.purge(number)
 
     def _clean(self, found: FoundCollection) -> None:

@@ -4,7 +4,6 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
@@ -29,6 +28,7 @@ from facesearch.records import (
     Page,
 )
 from facesearch.service.enrol import FACES
+from facesearch.service.imports.doubtful import DoubtfulJobs
 from facesearch.service.imports.run import Enrolment, ImportRun
 from facesearch.service.intake.archive import PhotoArchive
 from facesearch.service.intake.names import base_name
@@ -69,6 +69,7 @@ class ImportJobs(Imports):
         self._limits = limits
         self._intake = intake
         self._answers = parts.answers
+        self._doubtful = DoubtfulJobs(parts.jobs, self._room.forget)
         self._tidy_besides = tidy
         self._runner = JobRunner(
             parts.jobs, self._room.place, self._work, self._room.forget, self._tidy, intake
@@ -81,6 +82,7 @@ class ImportJobs(Imports):
     def stop(self) -> None:
         """Ask the work to end; to be followed by `join`."""
         self._runner.stop()
+        self._doubtful.stop()
 
     def join(self) -> None:
         """Wait a few seconds for the work's end."""
@@ -118,17 +120,18 @@ class ImportJobs(Imports):
         )
         if self._jobs.queued(new.place) >= self._intake.imports_queued:
             raise QueueFull(f"{self._intake.imports_queued} imports are waiting, which is as many as may.")
-        self._room.take(archive, new.id)
         try:
-            job = self._answers.write(
-                once,
-                lambda: self._jobs.add(new),
-                lambda job: {"job": job.id},
-                lambda first: self._jobs.get(first["job"]),
-                about=lambda _: [f"collection:{collection}"],
-            )
+            with self._room.adding():
+                self._room.take(archive, new.id)
+                job = self._answers.write(
+                    once,
+                    lambda: self._jobs.add(new),
+                    lambda job: {"job": job.id},
+                    lambda first: self._jobs.get(first["job"]),
+                    about=lambda _: [f"collection:{collection}"],
+                )
         except DatabaseUnavailable:
-            self._forget_unless_queued(new.id)
+            self._doubtful.settle(new.id)
             raise
         except BaseException:
             self._room.forget(new.id)
@@ -185,6 +188,10 @@ class ImportJobs(Imports):
         """See WaitingPhotos.erase."""
         self._waiting.erase(collection, photos)
 
+    def delete_needless_archives(self) -> None:
+        """See WaitingPhotos.delete_needless."""
+        self._waiting.delete_needless()
+
     def forget(self, job_ids: Iterable[str]) -> None:
         """Delete the archives of jobs that are gone, and stop working on them."""
         for job_id in job_ids:
@@ -236,15 +243,6 @@ class ImportJobs(Imports):
             return len(photos) + (len(photos.people.unused(e.path for e in photos)) if photos.people else 0)
         finally:
             photos.close()
-
-    def _forget_unless_queued(self, job_id: str) -> None:
-        """Delete the archive of a job that did not come to be: each repetition would leave one more.
-
-        Where the database does not say whether it is there, the archive goes when it is tidied up.
-        """
-        with suppress(DatabaseUnavailable):
-            if not self._jobs.exists(job_id):
-                self._room.forget(job_id)
 
     def _tidy(self) -> None:
         """Forget archives whose jobs are over or never came to be, and old jobs."""

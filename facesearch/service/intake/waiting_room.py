@@ -1,6 +1,8 @@
 """Where archives wait on disk until their jobs are over."""
 
 import errno
+import fcntl
+import math
 import os
 import shutil
 import tempfile
@@ -11,11 +13,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from facesearch.errors import NotFound, StorageFull, Unavailable
+from facesearch.errors import FacesearchError, NotFound, StorageFull, Unavailable
 
 _PLACE_FILE = "place"
 _SUFFIX, _ERASED_SUFFIX = ".zip", ".erased"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_LOCK_LIMIT_S, _LOCK_LOOK_S = 30.0, 0.02
 
 
 class WaitingRoom:
@@ -59,6 +62,26 @@ class WaitingRoom:
         with disk_errors():
             self._make()
             return _unnamed(self._folder)
+
+    @contextmanager
+    def adding(self) -> Iterator[None]:
+        """To be held by whoever takes an archive and adds its job, which others may do at the same time.
+
+        Raises:
+            Unavailable: somebody looks at all archives for too long.
+        """
+        with self._locked(fcntl.LOCK_SH):
+            yield
+
+    @contextmanager
+    def nobody_adds(self) -> Iterator[None]:
+        """Meanwhile an archive without a job is nobody's: its upload was refused, or its process killed.
+
+        Raises:
+            Unavailable: somebody is adding a job for too long.
+        """
+        with self._locked(fcntl.LOCK_EX):
+            yield
 
     def take(self, archive: BinaryIO, job_id: str) -> None:
         """Give an archive the name of its job; on the disk when this returns.
@@ -130,14 +153,29 @@ class WaitingRoom:
         return frozenset(int(line) for line in text.split("\n")[:-1] if line.isdecimal())
 
     def forget(self, job_id: str) -> None:
-        """Delete a job's archive, where it is there."""
-        for suffix in (_SUFFIX, _ERASED_SUFFIX):
-            with suppress(OSError):
-                self._path(job_id, suffix).unlink()
+        """Delete a job's archive, where it is there and can be deleted."""
+        with suppress(FacesearchError):
+            self.delete(job_id)
+
+    def delete(self, job_id: str) -> None:
+        """Delete a job's archive, where it is there.
+
+        Raises:
+            Unavailable: it cannot be deleted.
+        """
+        with disk_errors():
+            for suffix in (_SUFFIX, _ERASED_SUFFIX):
+                self._path(job_id, suffix).unlink(missing_ok=True)
 
     def older_than(self, seconds: float) -> list[str]:
         """The jobs whose archives have lain here for longer."""
-        latest = time.time() - seconds
+        return self._jobs(time.time() - seconds)
+
+    def jobs(self) -> list[str]:
+        """The jobs whose archives lie here."""
+        return self._jobs(math.inf)
+
+    def _jobs(self, latest: float) -> list[str]:
         found = set()
         for suffix in (_SUFFIX, _ERASED_SUFFIX):
             for path in self._folder.glob(f"*{suffix}"):
@@ -146,11 +184,37 @@ class WaitingRoom:
                         found.add(path.stem)
         return sorted(found)
 
+    @contextmanager
+    def _locked(self, how: int) -> Iterator[None]:
+        """Hold a lock of the room, which ends with the process."""
+        self.place()
+        with disk_errors():
+            descriptor = os.open(self._folder / _PLACE_FILE, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            deadline = time.monotonic() + _LOCK_LIMIT_S
+            while not _lock(descriptor, how):
+                if time.monotonic() > deadline:
+                    raise Unavailable("The archives that wait are in use.")
+                time.sleep(_LOCK_LOOK_S)
+            yield
+        finally:
+            fcntl.flock(descriptor, fcntl.LOCK_UN)  # a child of this process may have the descriptor too
+            os.close(descriptor)
+
     def _make(self) -> None:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def _path(self, job_id: str, suffix: str = _SUFFIX) -> Path:
         return self._folder / f"{job_id}{suffix}"
+
+
+def _lock(descriptor: int, how: int) -> bool:
+    with disk_errors():
+        try:
+            fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
 
 
 def _copy(archive: BinaryIO, path: Path) -> None:
