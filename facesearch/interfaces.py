@@ -763,6 +763,17 @@ class JobStore(ABC):
         """Forget the first answers about a person."""
 
     @abstractmethod
+    def forget_paths(self, collection: int, names: Callable[[str], bool]) -> None:
+        """Take from the reports of a collection's files that were not stored what they tell, by their paths.
+
+        A job of which no report tells of a face any more, or whose archive's name is such a path, loses that
+        name.
+
+        Args:
+            names: whether a path names somebody who is erased.
+        """
+
+    @abstractmethod
     def forget_collection(self, number: int) -> list[str]:
         """Forget a collection's jobs, with their reports, and the first answers about it; the jobs' ids."""
 

@@ -1,16 +1,17 @@
 """The reports of jobs' files on any SQL database, and which faces they tell of."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from facesearch.databases.faces import SQLImageDatabase
 from facesearch.databases.job_rows import FILE_COLUMNS, faces_of_report, row_of_file
 from facesearch.databases.statements import parts
 from facesearch.databases.tables import JOB_FACES, JOB_FILES, JOBS
-from facesearch.records import FileReport
+from facesearch.records import FILE_STATUSES, FileReport
 
 FILES_A_BATCH = 2_000
 
+_NOT_STORED = tuple(status for status in FILE_STATUSES if status != "inserted")
 # A report's status and position say what became of a file; these say whose file it was.
 _TELLING = {
     "path": "",
@@ -63,7 +64,27 @@ class SQLJobFiles:
         Its other faces are forgotten too: they were in the same photo, whose name it told. Needs a
         transaction in which nobody else adds reports about these faces.
         """
-        told = self._positions_about(face_ids)
+        self._forget(self._positions_about(face_ids))
+
+    def forget_paths(self, collection: int, names: Callable[[str], bool]) -> None:
+        """Leave of reports of files that were not stored, and have such a path, position and status alone.
+
+        Needs a transaction in which nobody else adds reports.
+        """
+        of_it = {"collection_number": collection}
+        jobs = self._database.select(JOBS, ["number", "file_name", *_NOT_STORED], of_it, "number")
+        told = {
+            job["number"]: self._positions_of(job["number"], names)
+            for job in jobs
+            if any(job[status] for status in _NOT_STORED)
+        }
+        self._forget({number: positions for number, positions in told.items() if positions})
+        for job in jobs:
+            if names(job["file_name"]):
+                self._database.update(JOBS, {"file_name": ""}, {"number": job["number"]})
+
+    def _forget(self, told: Mapping[int, Sequence[int]]) -> None:
+        """Blank reports by their positions, under their jobs' numbers, in order."""
         for number in told:  # first, and in order, as whoever writes a report does
             self._database.update(JOBS, {"number": number}, {"number": number})
         for number, positions in told.items():
@@ -80,6 +101,17 @@ class SQLJobFiles:
             where = {"job_number": number}
             while rows := self._database.select(table, ["position"], where, "position", FILES_A_BATCH):
                 self._database.delete(table, {**where, "position <=": rows[-1]["position"]})
+
+    def _positions_of(self, number: int, names: Callable[[str], bool]) -> list[int]:
+        """The positions of a job's reports of files that were not stored and have such a path, in order."""
+        where: dict[str, Any] = {"job_number": number, "status": list(_NOT_STORED)}
+        found: list[int] = []
+        while rows := self._database.select(
+            JOB_FILES, ["position", "path"], where, "position", FILES_A_BATCH
+        ):
+            found += [row["position"] for row in rows if names(row["path"])]
+            where["position >"] = rows[-1]["position"]
+        return found
 
     def _positions_about(self, face_ids: Sequence[int]) -> dict[int, list[int]]:
         """The positions of the reports that tell of one of these faces, by their jobs' numbers, in order."""

@@ -242,6 +242,10 @@ class SQLJobStore(JobStore):
     def forget_person(self, person_id: int) -> None:
         self._answers.forget_about([f"{PERSON}{person_id}"])
 
+    def forget_paths(self, collection: int, names: Callable[[str], bool]) -> None:
+        with self._database.transaction():
+            self._files.forget_paths(collection, names)
+
     def forget_collection(self, number: int) -> list[str]:
         """Forget a collection's jobs, with their reports, and the first answers about it; the jobs' ids.
 

@@ -4,12 +4,13 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from facesearch.errors import FacesearchError
+from facesearch.errors import FacesearchError, InvalidParameter
 from facesearch.interfaces import ImageDatabase, JobStore, KeyStore
 from facesearch.records import DEFAULT_NUMBER, FaceQuery
 from facesearch.service.erasure_notes import ErasureNotes
 from facesearch.service.galleries import FoundCollection, Galleries
 from facesearch.service.imports.jobs import ImportJobs
+from facesearch.service.intake.names import person_and_version
 from facesearch.service.keys.keyring import FRESH_S
 
 MOST_FACES_A_CALL = 10_000
@@ -54,7 +55,10 @@ class Erasure:
         return gone
 
     def delete_person(self, collection: str, person_id: int, *, with_faces: bool) -> list[int]:
-        """See People.delete. What job reports tell of the faces names the person, and goes in any case."""
+        """See People.delete. What job reports tell of the faces names the person, and goes in any case.
+
+        With the faces goes what reports tell of files that were not stored, where a path names the person.
+        """
         found = self._galleries.find(collection)
         self._galleries.people(found.number).get(person_id)
         with self._notes.begun():
@@ -126,6 +130,8 @@ class Erasure:
                 people.remove(person_id)
             if not with_faces:
                 self._jobs.forget_faces(faces)
+            elif name:
+                self._jobs.forget_paths(found.number, _naming(name))
             self._jobs.forget_person(person_id)
             return gone
 
@@ -139,6 +145,25 @@ class Erasure:
     def _clean(self, found: FoundCollection) -> None:
         """Have neither this host's copy nor the database's files hold what was removed."""
         _in_turn(lambda: self._galleries.level(found.number, found.model_id), self._default.wipe)
+
+
+def _naming(name: str) -> Callable[[str], bool]:
+    """Whether a path names a person by itself, whichever top folder its archive had."""
+
+    def names(path: str) -> bool:
+        # Of most paths this is all that is looked at: in ASCII a name's words stand as they are.
+        if path.isascii() and path.isprintable() and name not in " ".join(path.replace("_", " ").split()):
+            return False
+        return any(_person_of(path, top) == name for top in (None, path.partition("/")[0]))
+
+    return names
+
+
+def _person_of(path: str, only_top_folder: str | None) -> str | None:
+    try:
+        return person_and_version(path, only_top_folder)[0]
+    except InvalidParameter:
+        return None
 
 
 def _in_turn(*steps: Callable[[], None]) -> None:

@@ -96,6 +96,37 @@ class JobErasureContract(JobStoreFixtures):
         assert jobs.get(job.id).file_name == ""
         assert jobs.get(other.id).file_name == "Bob.zip"
 
+    def test_reports_of_files_that_were_not_stored_are_forgotten_by_their_paths(
+        self, jobs: JobStore, database: ImageDatabase
+    ) -> None:
+        job, other = running(jobs), running(jobs, collection=add_collection(database, "other"))
+        ours = {
+            0: stored("Ana_1.jpg", 7),
+            1: report_of("Ana_2.jpg"),
+            2: report_of("Ana_3.jpg", "failed"),
+            3: report_of("Ana_4.jpg", "duplicate", id=7, duplicate_of=7),
+            4: report_of("Ana_5.jpg", "skipped"),
+            5: report_of("Bob_1.jpg"),
+        }
+        jobs.report(job.id, OWNER, ours, 6, 1.0)
+        jobs.report(other.id, OWNER, {0: report_of("Ana_6.jpg")}, 1, 1.0)
+        before = jobs.get(job.id)
+        jobs.forget_paths(1, lambda path: path.startswith("Ana_"))
+        blank = [FileReport("", ours[at].status) for at in range(1, 5)]
+        assert files(jobs, job) == [ours[0], *blank, ours[5]]
+        assert files(jobs, other) == [report_of("Ana_6.jpg")]
+        assert jobs.get(job.id) == before
+        jobs.forget_paths(1, lambda path: path == "faces.zip")
+        assert (jobs.get(job.id).file_name, jobs.get(other.id).file_name) == ("", "faces.zip")
+        assert files(jobs, job)[0] == ours[0]
+
+    def test_an_archive_of_which_only_such_files_were_left_has_no_name(self, jobs: JobStore) -> None:
+        job = running(jobs)
+        jobs.report(job.id, OWNER, {n: report_of(f"Ana_{n}.jpg") for n in range(2_500)}, 2_500, 1.0)
+        jobs.forget_paths(1, lambda path: path != "Ana_2400.jpg")
+        assert [(n, f.path) for n, f in enumerate(files(jobs, job)) if f.path] == [(2_400, "Ana_2400.jpg")]
+        assert jobs.get(job.id).file_name == ""
+
     def test_many_faces_are_forgotten_at_once(self, jobs: JobStore) -> None:
         job = running(jobs)
         jobs.report(job.id, OWNER, {n: stored(f"{n}.jpg", n + 1) for n in range(2_500)}, 2_500, 1.0)

@@ -179,7 +179,8 @@ def test_what_was_erased_is_nowhere_byte_by_byte(service: Service) -> None:
     assert service.found(wanted) == {}
 
     photos = [variant("Eileen_Collins_0001.jpg", 200 + number) for number in range(3)]
-    service.imported({f"{OTHER_NAME}_{n:04}.jpg": photo for n, photo in enumerate(photos)}, "default")
+    theirs_by_path = {f"{OTHER_NAME}_{n:04}.jpg": photo for n, photo in enumerate([*photos, b"no photo"])}
+    service.imported(theirs_by_path, "default")
     [person] = [p for p in service.ask("GET", "/v1/people?limit=100")["people"] if p["name"] == OTHER_NAME]
     theirs = [f["id"] for f in service.ask("GET", f"/v1/faces?person={person['id']}")["faces"]]
     assert service.search(photos[0], "default").issuperset(theirs)

@@ -16,7 +16,7 @@ from facesearch.service.keys.keyring import Keyring
 from tests.contracts.imports import LIMIT_S, files
 from tests.unit.service.conftest import NewDatabase, Opened
 from tests.unit.service.imports.test_jobs import GatedPool
-from tests.unit.service.parts import GREEN, RED, SwitchedDatabase, photo
+from tests.unit.service.parts import GREEN, PHOTOS, RED, SwitchedDatabase, photo
 
 ADA, BOB = photo((RED, 20)), photo((GREEN, 20))
 
@@ -83,6 +83,22 @@ def test_a_person_goes_with_all_faces_also_one_who_was_named(opened: Opened, is_
     assert [face.id for face in gallery.faces(EVERY_FACE, 10).items] == [bob]
 
 
+def test_a_person_goes_from_the_reports_of_files_that_came_to_nothing(opened: Opened) -> None:
+    api = opened()
+    gallery = api.collections.gallery("default")
+    kept = ["Ada Byron/2.png", "Grace_Hopper_0001.png", "Ada/Grace_Hopper_0002.png", "x" * 300 + ".png"]
+    told = ["Ada_0002.png", "photos/Ada.png", "people/Ada/3.png", "Ada/Ada_ _0003.png", "A\u200bda_0004.png"]
+    nothing = dict.fromkeys([*told, *kept], PHOTOS.nobody)
+    first = api.imports.wait(imported(api, {"Ada_0001.png": ADA, **nothing}), LIMIT_S)
+    second = api.imports.wait(imported(api, nothing), LIMIT_S)
+    ada = gallery.people.named("Ada")
+    assert ada is not None
+    gallery.people.delete(ada.id, with_faces=True)
+    blank = [""] * len(told)
+    assert [report.path for report in files(api.imports, first)] == ["", *blank, *kept]
+    assert [report.path for report in files(api.imports, second)] == [*blank, *kept]
+
+
 def test_faces_that_a_person_gets_during_the_erasure_are_erased_too(
     opened: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -114,6 +130,7 @@ def test_a_collection_goes_with_its_jobs_archives_and_keys(
     keys.add(NewKey("0123456789ac", bytes([1]) * 32, "read", "default"))
     enrol(api, ADA, "Ada", collection="secret")
     job = imported(api, {"Bob_0001.png": BOB}, "secret")
+    api.imports._room.take(io.BytesIO(b"of an upload that was refused"), "refused")
     kept = enrol(api, BOB, "Bob")
     api.collections.delete("secret")
     gate.set()
