@@ -227,7 +227,7 @@ class FakeGallery(Gallery):
     def face(self, face_id: int) -> StoredFace:
         with self.house.lock:
             self.check()
-            return known_in(self.kept, face_id, FaceNotFound)
+            return known_in(self.kept, face_id, FaceNotFound(f"There is no face with id {face_id}."))
 
     def edit_face(self, face_id: int, edit: FaceEdit) -> StoredFace:
         with self.house.lock:
@@ -245,7 +245,7 @@ class FakeGallery(Gallery):
     def thumbnail(self, face_id: int) -> Crop:
         with self.house.lock:
             self.face(face_id)
-            return known_in(self.crops, face_id, CropNotFound)
+            return known_in(self.crops, face_id, CropNotFound())
 
     def delete_faces(self, face_ids: Sequence[int]) -> list[int]:
         with self.house.lock:
@@ -327,7 +327,8 @@ class FakePeople(People):
     def get(self, person_id: int) -> Person:
         with self._house.lock:
             self._gallery.check()
-            person = known_in(self.known, person_id, PersonNotFound)
+            nobody = PersonNotFound(f"There is no person with id {person_id}.")
+            person = known_in(self.known, person_id, nobody)
             own = self._faces(person_id)
             cover = self._covers.get(person_id)
             return replace(
@@ -416,10 +417,10 @@ def checked_name(name: str) -> str:
     return plain
 
 
-def known_in(known: dict[int, R], number: int, missing: type[NotFound]) -> R:
+def known_in(known: dict[int, R], number: int, missing: NotFound) -> R:
     """What is there under a number."""
     if number not in known:
-        raise missing(f"There is no {missing.__name__.removesuffix('NotFound').lower()} with id {number}.")
+        raise missing
     return known[number]
 
 

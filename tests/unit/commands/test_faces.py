@@ -53,12 +53,12 @@ def test_faces_are_chosen(typed: Typed, house: FakeCollections) -> None:
         (("list", "--person", "Nobody"), 1, "There is no person called 'Nobody'."),
         (("list", "--person", "1", "--nobody"), 2, "--person does not go with --nobody."),
         (("list", "--collection", "*"), 1, "There is no such collection."),
-        (("show", "99"), 1, "There is no face with this id."),
+        (("show", "99"), 1, "There is no face with id 99."),
         (("show", "0"), 2, "'0' is not the id of a face."),
         (("show", "1" * 5_000), 2, "is not the id of a face."),
         (("show", str(2**63)), 2, "'9223372036854775808' is not the id of a face."),
-        (("show", str(2**63 - 1)), 1, "There is no face with this id."),
-        (("edit", "99", "--no-external-id"), 1, "There is no face with this id."),
+        (("show", str(2**63 - 1)), 1, f"There is no face with id {2**63 - 1}."),
+        (("edit", "99", "--no-external-id"), 1, "There is no face with id 99."),
         (("edit", "1"), 2, "Nothing to change"),
         (("edit", "1", "--external-id", "a", "--no-external-id"), 2, "does not go with --no-external-id."),
         (("edit", "1", "--metadata", "site"), 2, "This is not a JSON object"),
@@ -150,7 +150,7 @@ def test_faces_of_another_collection_are_not_there(typed: Typed, house: FakeColl
     other = house.gallery("Gäste").add("Edith").id
     assert ids(typed("faces", "list", "--collection", "Gäste", "--json")) == [other]
     assert ids(typed("faces", "list", "--collection", "Ga\N{COMBINING DIAERESIS}ste", "--json")) == [other]
-    assert "no face with this id" in typed("faces", "show", other, ends=1).stderr
+    assert f"no face with id {other}" in typed("faces", "show", other, ends=1).stderr
     assert typed("faces", "delete", other, "--yes").stdout == f"Deleted 0 faces. Not there: {other}.\n"
 
 

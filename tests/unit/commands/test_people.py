@@ -74,15 +74,15 @@ def test_a_name_of_digits_is_told_from_an_id(typed: Typed) -> None:
     ("words", "said"),
     [
         (("show", "Nobody"), "There is no person called 'Nobody'. `facesearch people list` shows"),
-        (("show", "99"), "There is no person with this id. `facesearch people list` shows"),
+        (("show", "99"), "There is no person with id 99. `facesearch people list` shows"),
         (("show", "="), "PERSON is an id or a name"),
         (("create", "Ada Lovelace"), "There is another one of this name."),
-        (("create", " "), "A name has 1 to 255 characters"),
+        (("create", " "), "A person's name has no control character"),
         (
             ("rename", "1", "Grace Hopper"),
             "There is another one of this name. `facesearch people merge` joins the two.",
         ),
-        (("cover", "1", "3"), "There is no face with this id."),
+        (("cover", "1", "3"), "Face 3 is none of person 1's."),
         (("merge", "1", "Ada Lovelace", "--yes"), "A person cannot be merged with itself."),
         (("merge", "1", "Nobody", "--yes"), "There is no person called 'Nobody'."),
         (
