@@ -3,9 +3,10 @@
 import tempfile
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -157,10 +158,12 @@ def collections_of(settings: Settings, card: ModelCard) -> list[str]:
             at = page.next
 
 
-def calibrate_model(settings: Settings, model: str, source: Path, say: Callable[[str], None]) -> None:
+def calibrate_model(
+    settings: Settings, model: str, source: Path, say: Callable[[str], None]
+) -> dict[str, Any]:
     """Fit what a model's distances mean to labelled photos, for both kinds, and store it in its card.
 
-    Faces are found as the settings say. What the fit came to is said line by line.
+    Faces are found as the settings say. What the fit came to is said line by line, and returned.
 
     Args:
         source: a folder or CSV file as `labelled_photos` takes it.
@@ -189,11 +192,15 @@ def calibrate_model(settings: Settings, model: str, source: Path, say: Callable[
     fitted = {by_id[i]: fit(vectors, faces.people, note) for i, vectors in faces.embeddings.items()}
     calibrated = with_calibrations(card, fitted)
     store.save_card(calibrated)
+    spaces = []
     for kind, calibration in fitted.items():
         tolerance = calibrated.space(kind).tolerance
+        measured = asdict(calibration)
+        spaces.append({"model": card.model_id(kind), "tolerance": tolerance, "calibration": measured})
         say(f"\n{card.model_id(kind)}: where a search names no tolerance, {tolerance:.4f} counts")
         for line in described(calibration):
             say(line)
+    return {"without_face": faces.without_face, "unreadable": faces.unreadable, "spaces": spaces}
 
 
 def _say_progress(say: Callable[[str], None], photos: int, done: int) -> None:

@@ -1,23 +1,29 @@
 """The commands of `python3 -m facesearch models`: which networks there are, and which the service uses."""
 
 import json
-import shutil
 import sys
-import textwrap
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from facesearch.commands.import_report import printable
+from facesearch.commands.model_telling import (
+    Arriving,
+    licence_of,
+    show_card,
+    show_field,
+    show_licence,
+    show_test,
+    table_of,
+)
+from facesearch.commands.printing import as_object
 from facesearch.config import Settings, load_settings
 from facesearch.errors import Conflict, FacesearchError, NotAllowed
 
 if TYPE_CHECKING:
     from facesearch.bootstrap import ModelCard, SelfTest
-
-_WIDEST = 100
-_LABEL = 16
 
 accept_licence = click.option(
     "--accept-licence", is_flag=True, help="Accept the licence that is shown, without being asked."
@@ -33,7 +39,7 @@ def models() -> None:
 
 
 @models.command("list", short_help="Show the known models and their licences.")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
+@as_object
 def list_models(as_json: bool) -> None:
     """Show the known models, their licences, and which of them are installed and in use."""
     from facesearch.bootstrap import model_store  # noqa: PLC0415
@@ -61,14 +67,15 @@ def list_models(as_json: bool) -> None:
             }
         )
     rows.sort(key=lambda row: (row["task"] != "recognition", not row["installed"], row["id"]))
-    click.echo(json.dumps(rows, indent=2) if as_json else _table(rows))
+    click.echo(json.dumps(rows, indent=2) if as_json else table_of(rows))
 
 
 @models.command(short_help="Install a model from a file.")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--card", "wanted", metavar="ID|CARD.json", help="What the file is.  [default: by its SHA-256]")
 @accept_licence
-def add(file: Path, wanted: str | None, accept_licence: bool) -> None:
+@as_object
+def add(file: Path, wanted: str | None, accept_licence: bool, as_json: bool) -> None:
     """Install the model in FILE, an ONNX file, once its licence is accepted and it has passed its test.
 
     Its SHA-256 says which known model it is. `--card` names one, or a card of your own; `card ID` prints one
@@ -80,17 +87,17 @@ def add(file: Path, wanted: str | None, accept_licence: bool) -> None:
     store = model_store(settings)
     card = store.card_for(file, wanted)
     store.refuse_second(card)
-    _show(card)
-    _confirm(card, accept_licence)
-    click.echo(f"Trying {card.id} on the test photos ...")
-    _show_test(add_model(settings, file, card), settings)
-    _show_next(card, "Installed")
+    _accept(card, accept_licence, as_json)
+    if not as_json:
+        click.echo(f"Trying {card.id} on the test photos ...")
+    _show_installed(card, add_model(settings, file, card), settings, "Installed", as_json)
 
 
 @models.command(short_help="Fetch a model over https and install it.")
 @click.argument("model", metavar="ID")
 @accept_licence
-def fetch(model: str, accept_licence: bool) -> None:
+@as_object
+def fetch(model: str, accept_licence: bool, as_json: bool) -> None:
     """Fetch the model ID over https, and install it as `add` does.
 
     Only where its card gives the address and the SHA-256. A fetch that ends early goes on where it ended.
@@ -102,44 +109,46 @@ def fetch(model: str, accept_licence: bool) -> None:
     card = store.card(model)
     store.refuse_second(card)
     check_fetchable(card)
-    _show(card)
-    _confirm(card, accept_licence)
-    click.echo(f"Fetching {card.source.url}")
-    progress = _Progress()
+    _accept(card, accept_licence, as_json)
+    if not as_json:
+        click.echo(f"Fetching {card.source.url}")
+    progress = Arriving(sys.stderr.isatty() and not as_json)
     test = fetch_model(settings, card, progress)
     progress.end()
-    _show_test(test, settings)
-    _show_next(card, "Fetched and installed")
+    _show_installed(card, test, settings, "Fetched and installed", as_json)
 
 
 @models.command(short_help="Verify and try installed models again.")
 @click.argument("model", metavar="[ID]", required=False)
-def check(model: str | None) -> None:
+@as_object
+def check(model: str | None, as_json: bool) -> None:
     """Verify installed models again: SHA-256, test photos, speed. All of them, or ID."""
     from facesearch.bootstrap import check_model, model_store  # noqa: PLC0415
 
     settings = load_settings()
     wanted = [model] if model else list(dict.fromkeys(["dlib", *model_store(settings).installed()]))
-    failed = 0
+    checked = []
     for name in wanted:
+        test, reason = None, None
         try:
             test = check_model(settings, name)
         except FacesearchError as error:
-            failed += 1
-            click.echo(f"{name}: {click.style('failed', fg='red', bold=True)}")
-            _field("", error.message)
-        else:
-            click.echo(f"{name}: {click.style('good', fg='green', bold=True)}")
-            _field("SHA-256", "as the card says")
-            _show_test(test, settings)
-    if failed:
+            reason = error.message
+        told = {"id": name, "good": test is not None, "error": reason, "test": test and asdict(test)}
+        checked.append(told)
+        if not as_json:
+            _show_checked(name, test, reason, settings)
+    if as_json:
+        click.echo(json.dumps(checked, indent=2))
+    if not all(told["good"] for told in checked):
         sys.exit(1)
 
 
 @models.command(short_help="Choose the model of the service.")
 @click.argument("model", metavar="ID")
 @click.option("--kind", type=click.Choice(["mirror", "plain"]), help="Kind of vectors of an empty gallery.")
-def use(model: str, kind: str | None) -> None:
+@as_object
+def use(model: str, kind: str | None, as_json: bool) -> None:
     """Write the model ID into the config file; the service uses it once it is restarted.
 
     A recognition model becomes the encoder, a detector the way faces are found; `hog` and `cnn` are dlib's.
@@ -150,17 +159,23 @@ def use(model: str, kind: str | None) -> None:
     settings = load_settings()
     use_model(settings, model, kind)
     card = model_store(settings).known().get(model)
-    if card is not None:
-        _show_licence(card)
     key = "model" if card is not None and card.task == "recognition" else "detector"
     value = card.family if card is not None and key == "detector" else model
+    if as_json:
+        licence = None if card is None else licence_of(card)
+        told = {"setting": f"encoder.{key}", "value": value, "kind": kind, "licence": licence}
+        click.echo(json.dumps(told, indent=2))
+        return
+    if card is not None:
+        show_licence(card)
     click.echo(f"The config file says encoder.{key}: {value}. Restart the service to use it.")
 
 
 @models.command(short_help="Measure what a model's distances mean.")
 @click.argument("model", metavar="ID")
 @click.argument("photos", metavar="FOLDER|LIST.csv", type=click.Path(exists=True, path_type=Path))
-def calibrate(model: str, photos: Path) -> None:
+@as_object
+def calibrate(model: str, photos: Path, as_json: bool) -> None:
     """Measure what the distances of the model ID mean, on labelled photos, and store it in its card.
 
     A folder per person, or files named as Ada_Lovelace_0001.jpg; or a CSV file with the columns path and
@@ -168,12 +183,17 @@ def calibrate(model: str, photos: Path) -> None:
     """
     from facesearch.bootstrap import calibrate_model  # noqa: PLC0415
 
-    calibrate_model(load_settings(), model, photos, click.echo)
+    if as_json:
+        told = calibrate_model(load_settings(), model, photos, lambda _: None)
+        click.echo(json.dumps(told, indent=2))
+    else:
+        calibrate_model(load_settings(), model, photos, click.echo)
 
 
 @models.command(short_help="Make a model's 8-bit twin.")
 @click.argument("model", metavar="ID")
-def quantise(model: str) -> None:
+@as_object
+def quantise(model: str, as_json: bool) -> None:
     """Install ID-int8, the 8-bit twin of the recognition network ID: a third of the bytes, less accurate.
 
     It is a model of its own, whose vectors are not compared with those of ID. Under the licence of ID.
@@ -182,14 +202,15 @@ def quantise(model: str) -> None:
 
     settings = load_settings()
     card, test = quantise_model(settings, model)
-    _show_licence(card)
-    _show_test(test, settings)
-    _show_next(card, "Installed")
+    if not as_json:
+        show_licence(card)
+    _show_installed(card, test, settings, "Installed", as_json)
 
 
 @models.command(short_help="Remove an installed model.")
 @click.argument("model", metavar="ID")
-def remove(model: str) -> None:
+@as_object
+def remove(model: str, as_json: bool) -> None:
     """Remove the installed model ID; of those that the config or a collection uses, damaged ones alone."""
     from facesearch.bootstrap import collections_of, model_store  # noqa: PLC0415
 
@@ -205,11 +226,12 @@ def remove(model: str) -> None:
     if card is not None and store.is_whole(model) and (names := collections_of(settings, card)):
         raise Conflict(f"{model} is in use: the collection {printable(names[0])} holds its vectors.")
     store.remove(model)
-    click.echo(f"Removed {model}.")
+    click.echo(json.dumps({"removed": model}, indent=2) if as_json else f"Removed {model}.")
 
 
 @models.command(short_help="Print a model's card.")
 @click.argument("model", metavar="ID")
+@click.option("--json", is_flag=True, expose_value=False, help="As without: a card is JSON.")
 def card(model: str) -> None:
     """Print the card of the model ID as JSON, as a start for a card of your own."""
     from facesearch.bootstrap import model_store  # noqa: PLC0415
@@ -217,30 +239,17 @@ def card(model: str) -> None:
     click.echo(model_store(load_settings()).card(model).model_dump_json(indent=2))
 
 
-def _show(card: "ModelCard") -> None:
-    click.echo(f"{click.style(card.name, bold=True)} ({card.id})")
-    _show_licence(card)
-    _field("facts from", card.source.document)
-    _field("tried here", card.tried or "not yet")
-    _field("SHA-256", card.sha256 or "in no document; that of your file is kept")
-
-
-def _show_licence(card: "ModelCard") -> None:
-    colour = {"yes": "green", "no": "red"}.get(card.licence.commercial, "yellow")
-    _field("licence", card.licence.name)
-    _field("", card.licence.url or "")
-    _field("commercial use", card.licence.commercial, fg=colour, bold=True)
-    _field("", card.licence.note or "")
-
-
-def _confirm(card: "ModelCard", accepted: bool) -> None:
+def _accept(card: "ModelCard", accepted: bool, as_json: bool) -> None:
+    """Show a model, and have its licence accepted; what is no JSON goes where people alone see it."""
+    if not (accepted and as_json):
+        show_card(card, err=as_json)
     if accepted:
         return
     if not _asks():
         raise NotAllowed(
             "The licence was not accepted: nobody is here to ask, and --accept-licence is not given."
         )
-    click.confirm("Do you accept this licence?", abort=True)
+    click.confirm("Do you accept this licence?", abort=True, err=as_json)
 
 
 def _asks() -> bool:
@@ -248,81 +257,21 @@ def _asks() -> bool:
     return sys.stdin.isatty()
 
 
-def _show_test(test: "SelfTest", settings: Settings) -> None:
-    for line in test.seen:
-        _field("test photos" if line is test.seen[0] else "", line)
-    threads = "one thread" if settings.encoder.threads == 1 else f"{settings.encoder.threads} threads"
-    what = "photo" if test.dimension is None else "face"
-    _field("speed", f"{test.ms:.1f} ms for a {what}, on {threads} ({settings.encoder.execution})")
-    if test.dimension is not None:
-        _field("dimension", f"{test.dimension} numbers for a face")
+def _show_installed(card: "ModelCard", test: "SelfTest", settings: Settings, how: str, as_json: bool) -> None:
+    if as_json:
+        told = {"installed": card.id, "task": card.task, "licence": licence_of(card), "test": asdict(test)}
+        click.echo(json.dumps(told, indent=2))
+        return
+    show_test(test, settings)
+    done = click.style(how, fg="green", bold=True)
+    click.echo(f"{done}. To use it: facesearch models use {card.id}")
 
 
-def _show_next(card: "ModelCard", done: str) -> None:
-    click.echo(f"{click.style(done, fg='green', bold=True)}. To use it: facesearch models use {card.id}")
-
-
-def _field(label: str, text: str, **style: Any) -> None:
-    """Print a line of a description, wrapped to the terminal; nothing where there is no text."""
-    width = min(shutil.get_terminal_size().columns, _WIDEST) - _LABEL - 2
-    lines = textwrap.wrap(text, max(width, 30), break_long_words=False, break_on_hyphens=False)
-    for number, line in enumerate(lines):
-        click.echo(
-            f"  {(label if number == 0 else ''):<{_LABEL}}{click.style(line, **style) if style else line}"
-        )
-
-
-def _table(rows: list[dict[str, Any]]) -> str:
-    heads = ("", "model", "task", "numbers", "commercial use", "state", "licence of the weights")
-    cells = [
-        (
-            "*" if row["in_use"] else "",
-            row["id"],
-            row["task"],
-            str(row["dimension"] or ""),
-            row["commercial_use"],
-            _state(row),
-            row["licence"],
-        )
-        for row in rows
-    ]
-    widths = [max(len(line[column]) for line in (heads, *cells)) for column in range(len(heads))]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in (heads, *cells)
-    ]
-    lines[0] = click.style(lines[0], bold=True)
-    lines = [click.style(line, fg="green") if line.startswith("*") else line for line in lines]
-    return "\n".join(
-        [
-            *lines,
-            "",
-            "* in use. `facesearch models add FILE` or `fetch ID` installs one, `use ID` chooses it.",
-        ]
-    )
-
-
-def _state(row: dict[str, Any]) -> str:
-    if row["installed"]:
-        return "installed"
-    if not row["runs_here"]:
-        return "cannot be run here"
-    return "can be fetched" if row["can_be_fetched"] else "get the file yourself"
-
-
-class _Progress:
-    """Shows how much of a file has arrived, on a terminal only. Lives for one command."""
-
-    def __init__(self) -> None:
-        self._shown = -1
-
-    def __call__(self, there: int, total: int | None) -> None:
-        megabytes = there // 1_000_000
-        if sys.stderr.isatty() and megabytes != self._shown:
-            self._shown = megabytes
-            whole = f" of {total / 1e6:,.0f}" if total else ""
-            click.echo(f"\r  {megabytes:,}{whole} MB", err=True, nl=False)
-
-    def end(self) -> None:
-        if self._shown >= 0:
-            click.echo(err=True)
+def _show_checked(name: str, test: "SelfTest | None", reason: str | None, settings: Settings) -> None:
+    if test is None:
+        click.echo(f"{name}: {click.style('failed', fg='red', bold=True)}")
+        show_field("", reason or "")
+    else:
+        click.echo(f"{name}: {click.style('good', fg='green', bold=True)}")
+        show_field("SHA-256", "as the card says")
+        show_test(test, settings)

@@ -1,5 +1,6 @@
 """`facesearch models calibrate`, with an encoder of colours in place of the networks."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -68,7 +69,10 @@ def test_both_kinds_are_fitted_and_stored_in_the_card(
     settings: Settings, asked: list[EncoderSettings], folder: Path
 ) -> None:
     lines: list[str] = []
-    calibrate_model(settings, "dlib", folder, lines.append)
+    told = calibrate_model(settings, "dlib", folder, lines.append)
+    assert (told["without_face"], told["unreadable"]) == (1, 1)
+    assert [space["model"] for space in told["spaces"]] == ["dlib-resnet-v1-plain", "dlib-resnet-v1-mirror"]
+    assert json.loads(json.dumps(told))["spaces"][0]["calibration"]["people"] == PEOPLE
     card = model_store(settings).card("dlib")
     plain, mirror = (card.spaces[kind].calibration for kind in ("plain", "mirror"))
     assert plain is not None

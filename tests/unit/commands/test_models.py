@@ -76,6 +76,7 @@ def test_the_list_can_be_read_by_a_program(run: Run) -> None:
 
 def test_a_card_is_printed_as_one_that_can_be_read(run: Run) -> None:
     assert ModelCard.model_validate_json(run("card", "sface").output).output
+    assert run("card", "sface", "--json").output == run("card", "sface").output
 
 
 def test_without_an_accepted_licence_nothing_is_installed(run: Run, tmp_path: Path, config: Path) -> None:
@@ -91,6 +92,17 @@ def test_a_person_is_asked_for_the_licence(run: Run, tmp_path: Path, monkeypatch
     model = write_model(tmp_path / "graph.onnx")
     assert "Aborted" in run("add", model, "--card", "edgeface-s", fails=True, input="n\n").output
     assert "wrong" in run("add", model, "--card", "edgeface-s", fails=True, input="y\n").output
+
+
+def test_a_question_leaves_the_standard_output_to_a_program(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("facesearch.commands.models._asks", lambda: True)
+    model = write_model(tmp_path / "graph.onnx")
+    asked = run("add", model, "--card", "edgeface-s", "--json", fails=True, input="n\n")
+    assert (asked.stdout, "CC BY-NC-SA 4.0" in asked.stderr) == ("", True)
+    silent = run("add", model, "--card", "edgeface-s", "--json", "--accept-licence", fails=True)
+    assert (silent.stdout, "CC BY-NC-SA 4.0" in silent.stderr) == ("", False)
 
 
 def test_what_is_no_model_is_refused_and_leaves_nothing(run: Run, tmp_path: Path) -> None:
@@ -115,6 +127,9 @@ def test_a_known_file_is_tried_and_installed(run: Run, config: Path) -> None:
     ):
         assert expected in output
     assert "mobilefacenet: good" in run("check").output
+    [told] = json.loads(run("check", "mobilefacenet", "--json").output)
+    assert (told["id"], told["good"], told["error"]) == ("mobilefacenet", True, None)
+    assert (told["test"]["dimension"], told["test"]["ms"] > 0) == (192, True)
     assert "remove it first" in run("add", mobilefacenet_file(), "--accept-licence", fails=True).output
     run("use", "mobilefacenet", "--kind", "plain")
     assert load_settings().encoder.model == "mobilefacenet"
@@ -124,7 +139,12 @@ def test_a_known_file_is_tried_and_installed(run: Run, config: Path) -> None:
 def test_a_card_of_ones_own_installs_a_file(run: Run, tmp_path: Path) -> None:
     card = json.loads(run("card", "mobilefacenet").output) | {"id": "mine"}
     (tmp_path / "my.json").write_text(json.dumps(card))
-    run("add", mobilefacenet_file(), "--card", tmp_path / "my.json", "--accept-licence")
+    output = run(
+        "add", mobilefacenet_file(), "--card", tmp_path / "my.json", "--accept-licence", "--json"
+    ).output
+    told = json.loads(output)
+    assert (told["installed"], told["task"], told["test"]["dimension"]) == ("mine", "recognition", 192)
+    assert told["licence"]["commercial_use"] == "unknown"
     assert "mine" in model_store(load_settings()).installed()
 
 
@@ -189,9 +209,12 @@ def test_a_detector_is_chosen_and_dlibs_again(run: Run, config: Path, install: A
     install("yunet")
     assert "encoder.detector: yunet" in run("use", "yunet").output
     assert "in use" in run("remove", "yunet", fails=True).output
-    run("use", "hog")
+    told = json.loads(run("use", "hog", "--json").output)
+    assert told == {"setting": "encoder.detector", "value": "hog", "kind": None, "licence": None}
     assert load_settings().encoder.detector == "hog"
-    run("remove", "yunet")
+    assert json.loads(run("use", "yunet", "--json").output)["licence"]["commercial_use"] == "yes"
+    run("use", "hog")
+    assert json.loads(run("remove", "yunet", "--json").output) == {"removed": "yunet"}
     assert not model_store(load_settings()).installed()
 
 
@@ -252,6 +275,8 @@ def test_a_damaged_model_fails_the_check(run: Run, install: Any, tmp_path: Path)
     output = run("check", "sface", fails=True).output
     assert "sface: failed" in output
     assert "damaged" in output
+    [told] = json.loads(run("check", "sface", "--json", fails=True).output)
+    assert (told["good"], "damaged" in told["error"], told["test"]) == (False, True, None)
 
 
 def test_a_table_and_its_errors_hold_no_colours_for_a_program(run: Run) -> None:
