@@ -233,9 +233,7 @@ def _test_photos() -> list[TestPhoto]:
 
 
 def _gallery_model(settings: Settings) -> str | None:
-    database = open_image_database(settings)
-    try:
-        database.prepare()
+    if tables_version(settings)[0] is None:
+        return None
+    with closing(open_image_database(settings, read_only=True)) as database:
         return database.gallery_model()
-    finally:
-        database.close()

@@ -203,6 +203,7 @@ def test_a_model_is_chosen_in_the_config_file_alone(run: Run, config: Path, inst
         "server": {"port": 8001},
     }
     assert list(json.loads(config.read_text())) == ["data_dir", "encoder", "server"]
+    assert not (config.parent / "data" / "facesearch.db").exists()
 
 
 def test_a_detector_is_chosen_and_dlibs_again(run: Run, config: Path, install: Any) -> None:
