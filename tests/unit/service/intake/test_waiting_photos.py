@@ -1,4 +1,5 @@
 import io
+import threading
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
@@ -17,6 +18,7 @@ from facesearch.service.intake.waiting_room import WaitingRoom
 from tests.unit.service.conftest import NewDatabase
 from tests.unit.service.parts import SwitchedDatabase
 
+LIMIT_S = 30.0
 PHOTO = b"a photo of Ada" * 20
 
 
@@ -94,19 +96,32 @@ def test_an_archive_that_cannot_be_deleted_ends_the_erasure(
 def test_whoever_is_adding_a_job_is_waited_for(
     photos: WaitingPhotos, jobs: JobStore, room: WaitingRoom, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    waits, lock = threading.Event(), waiting_room._lock
+
+    def watched(descriptor: int, how: int) -> bool:
+        locked = lock(descriptor, how)
+        if not locked:
+            waits.set()
+        return locked
+
+    monkeypatch.setattr(waiting_room, "_lock", watched)
     with ThreadPoolExecutor(1) as thread, room.adding():
         take(room, "new")
         erasure = thread.submit(photos.erase, 1, {sha256(PHOTO).digest(): None})
-        with monkeypatch.context() as patched:
-            patched.setattr(waiting_room, "_LOCK_LIMIT_S", 0.0)
-            with pytest.raises(Unavailable, match="in use"):
-                photos.delete_needless()
-        assert not erasure.done()
+        assert waits.wait(LIMIT_S)
         add(jobs, "new")
     erasure.result()
     assert room.erased("new") == {0}
     with room.open("new") as archive:
         assert PHOTO not in archive.read()
+
+
+def test_whoever_adds_a_job_for_too_long_ends_the_erasure(
+    photos: WaitingPhotos, room: WaitingRoom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting_room, "_LOCK_LIMIT_S", 0.0)
+    with room.adding(), pytest.raises(Unavailable, match="in use"):
+        photos.erase(1, {})
 
 
 def test_several_may_add_at_the_same_time(room: WaitingRoom) -> None:
