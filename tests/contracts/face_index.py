@@ -31,7 +31,7 @@ def ids_of(ids: Iterable[int]) -> NDArray[np.int64]:
 
 
 class Filtered(NamedTuple):
-    """What a plain scan finds under a filter, by k and tolerance, and whom; how many faces it lets through."""
+    """What a plain scan finds under a filter, by k and tolerance, whom, and how many it lets through."""
 
     nearest: dict[tuple[int, float], list[list[Match]]]
     people: list[list[PersonMatch]]
