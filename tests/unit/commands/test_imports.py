@@ -19,6 +19,7 @@ from facesearch.commands.remote_answers import RemoteLimits
 from facesearch.config import Settings
 from facesearch.errors import DatabaseUnavailable
 from facesearch.records import CANCELLED, DONE, FILE_STATUSES, RUNNING, FileReport, ImportOptions, Job
+from facesearch.service.imports.jobs import ImportJobs
 from tests.server import free_port
 
 NOW = datetime(2024, 1, 1, tzinfo=UTC)
@@ -159,6 +160,19 @@ def test_an_import_that_did_not_go_through_ends_with_one(
     assert run(folder, ends=1).stderr == "Error: The database cannot be reached right now.\n"
     importing.error = PermissionError(13, "Permission denied")
     assert run(folder, ends=1).stderr == "Error: photos cannot be imported: Permission denied.\n"
+
+
+def test_the_audit_log_tells_of_an_import_that_was_broken_off(
+    run: Run, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken_off(*arguments: Any) -> Job:
+        arguments[-1](JOB)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ImportJobs, "run_here", broken_off)
+    run(folder, ends=130)
+    line = json.loads((tmp_path / "data" / "access" / "audit.jsonl").read_text())
+    assert (line["what"], line["ids"]) == ("import", [JOB.id])
 
 
 @pytest.mark.parametrize("option", [(), ("--json",)])
