@@ -179,7 +179,7 @@ def test_older_tables_are_brought_here_by_migrate_alone(installed: Installation,
         change = "UPDATE FACESEARCH_VERSION SET version_num = '0003'"
         subprocess.run([sys.executable, "-c", code, installed.data / "facesearch.db", change], check=True)
     assert installed.told("migrate", "--check", ends=1)["from"] == "0003"
-    for command in (("search", OBAMA), ("jobs", "list"), ("jobs", "cancel", "x")):
+    for command in (("search", OBAMA), ("jobs", "list"), ("jobs", "cancel", "x"), ("keys", "list")):
         assert "`facesearch migrate` brings them there." in installed.run(*command, ends=1).stderr
     assert installed.doctor()["tables"]["state"] == "warning"
     assert installed.told("migrate", "--check", ends=1)["from"] == "0003"
