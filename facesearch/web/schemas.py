@@ -91,7 +91,11 @@ class JobError(BaseModel):
 
 
 class JobAnswer(BaseModel):
-    """An import as it stands, or the encoding of faces with another model."""
+    """An import as it stands, or the encoding of faces with another model.
+
+    Of such a reencoding `file_name` tells the model and what it takes its photos from; `faces` and
+    `duplicates` mean nothing.
+    """
 
     id: str
     state: Literal["queued", "running", "done", "failed", "cancelled"]
