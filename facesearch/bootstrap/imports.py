@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
+from facesearch.bootstrap.deeds import noted_job
 from facesearch.bootstrap.service import build_api
 from facesearch.config import LimitSettings, Settings
 from facesearch.encoders import KINDS
@@ -47,12 +48,6 @@ def import_photos(
         Invalid: the source cannot be used.
         LeaseLost: somebody cancelled the job.
     """
-    begun: list[str] = []
-
-    def show(job: Job) -> None:
-        begun[:] = [job.id]
-        on_progress(job)
-
     with closing(build_api(settings)) as api:
         with ExitStack() as opened:
             if source.is_dir():
@@ -60,12 +55,12 @@ def import_photos(
             else:
                 archive = opened.enter_context(source.open("rb"))
                 photos = opened.enter_context(PhotoArchive(archive, settings.limits))
-            try:
-                job = api.imports.run_here(photos, source.resolve().name, options, show)
-                begun[:] = [job.id]
-            finally:  # what was stored before it ended otherwise stays
-                if begun:
-                    _note(api, *begun)
+            name = source.resolve().name
+            job = noted_job(
+                lambda show: api.imports.run_here(photos, name, options, show),
+                on_progress,
+                lambda job_id: _note(api, job_id),
+            )
         return job, api.imports.all_files(job.id)
 
 

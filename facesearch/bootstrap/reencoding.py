@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from facesearch.bootstrap.deeds import note_deed
+from facesearch.bootstrap.deeds import note_deed, noted_job
 from facesearch.bootstrap.direct import refuse_other_user
 from facesearch.bootstrap.exporting import model_encoders
 from facesearch.bootstrap.service import IMPORTS, MODELS, face_index, worker_pool
@@ -61,19 +61,12 @@ def reencode(
         elif photos is not None:
             archive = opened.enter_context(photos.open("rb"))
             source = opened.enter_context(PhotoArchive(archive, settings.limits))
-        begun: list[str] = []
-
-        def show(job: Job) -> None:
-            begun[:] = [job.id]
-            on_progress(job)
-
         named = {} if photos is None else {"source": photos.resolve().name}
-        try:
-            job = work.run(collection, model_id, source, on_progress=show, **named)
-            begun[:] = [job.id]
-        finally:  # what was made before it ended otherwise stays
-            if begun:
-                note("reencode start", *begun)
+        job = noted_job(
+            lambda show: work.run(collection, model_id, source, on_progress=show, **named),
+            on_progress,
+            lambda job_id: note("reencode start", job_id),
+        )
         return answers.job(job)
 
 

@@ -1,15 +1,18 @@
 """What every Access does. A subclass brings `new_access`, which makes one on the same keys as `keys`."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 from facesearch.config import AccessSettings
+from facesearch.databases import open_key_store
 from facesearch.errors import KeyMissing, KeyRefused, RateLimited
-from facesearch.interfaces import Access, KeyStore
+from facesearch.interfaces import Access, ImageDatabase, KeyStore
 from facesearch.records import Caller, Deed, NewKey
+from facesearch.service import KeyAccess
 from facesearch.service.keys.key_text import digest_of, new_key_text, prefix_of
 
 NewAccess = Callable[[AccessSettings], Access]
@@ -145,3 +148,23 @@ def _refuses(access: Access, key: str | None, error: type[Exception]) -> bool:
     except error:
         return True
     return False
+
+
+class StoredAccessContract(AccessContract):
+    """The keys in a database, which the fixture `database` is."""
+
+    @pytest.fixture
+    def keys(self, database: ImageDatabase) -> KeyStore:
+        return open_key_store(database)
+
+    @pytest.fixture
+    def new_access(self, keys: KeyStore, tmp_path: Path) -> Iterator[NewAccess]:
+        opened: list[Access] = []
+
+        def new(settings: AccessSettings) -> Access:
+            opened.append(KeyAccess(keys, tmp_path / "access", settings))
+            return opened[-1]
+
+        yield new
+        for access in opened:
+            access.close()

@@ -4,38 +4,22 @@ from pathlib import Path
 import pytest
 
 from facesearch.config import AccessSettings, DatabaseSettings, Settings
-from facesearch.databases import open_image_database, open_key_store
+from facesearch.databases import open_image_database
 from facesearch.errors import DatabaseUnavailable
-from facesearch.interfaces import Access, ImageDatabase, KeyStore
+from facesearch.interfaces import ImageDatabase
 from facesearch.records import Deed
 from facesearch.service import KeyAccess
-from tests.contracts.access import AccessContract, NewAccess, made, until
+from tests.contracts.access import StoredAccessContract, made, until
 from tests.unit.service.fake_keys import FakeKeyStore
 
 
-class TestKeyAccess(AccessContract):
+class TestKeyAccess(StoredAccessContract):
     @pytest.fixture
     def database(self, tmp_path: Path) -> Iterator[ImageDatabase]:
         database = open_image_database(Settings(data_dir=tmp_path, database=DatabaseSettings(wait_s=30)))
         database.prepare()
         yield database
         database.close()
-
-    @pytest.fixture
-    def keys(self, database: ImageDatabase) -> KeyStore:
-        return open_key_store(database)
-
-    @pytest.fixture
-    def new_access(self, keys: KeyStore, tmp_path: Path) -> Iterator[NewAccess]:
-        opened: list[Access] = []
-
-        def new(settings: AccessSettings) -> Access:
-            opened.append(KeyAccess(keys, tmp_path / "access", settings))
-            return opened[-1]
-
-        yield new
-        for access in opened:
-            access.close()
 
 
 def test_a_use_that_cannot_be_noted_fails_no_request(tmp_path: Path) -> None:
