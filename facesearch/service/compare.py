@@ -5,7 +5,6 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from facesearch.errors import Invalid, InvalidParameter
 from facesearch.interfaces import Image, ImageEncoder
 from facesearch.records import (
     AlignedFace,
@@ -20,6 +19,7 @@ from facesearch.records import (
 from facesearch.service.intake.names import base_name
 from facesearch.service.similarity import similarity_at
 from facesearch.service.tolerance import distance_of_pairs
+from facesearch.service.which_photo import told_of
 from facesearch.timings import stage
 
 MOST_FACES = 100
@@ -74,12 +74,8 @@ def _looked_at(
     name: str, open_image: OpenImage, encoder: ImageEncoder, photo: PhotoFile, wanted: Wanted
 ) -> tuple[FoundFaces, list[AlignedFace]]:
     """The largest faces of a photo, in their order."""
-    try:
+    with told_of(name):
         found, aligned = find_faces(open_image, encoder, photo, wanted)
-    except InvalidParameter:
-        raise
-    except Invalid as error:
-        raise type(error)(f"{name}: {error.message}") from None
     by_size = sorted(range(len(aligned)), key=lambda at: -aligned[at].box.area)
     kept = sorted(by_size[:MOST_FACES])
     faces = tuple(found.faces[at] for at in kept)

@@ -1,12 +1,11 @@
 """What is searched with: photos, a stored face or a vector, as faces of a collection's model."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from facesearch.errors import FaceNotFound, Invalid, InvalidParameter, ModelMismatch, NoFaceFound
+from facesearch.errors import FaceNotFound, InvalidParameter, ModelMismatch, NoFaceFound
 from facesearch.interfaces import Image, ImageEncoder
 from facesearch.records import (
     BEST,
@@ -24,6 +23,7 @@ from facesearch.records import (
 from facesearch.service.galleries import FoundCollection, Galleries
 from facesearch.service.intake.names import base_name
 from facesearch.service.lookup import ModelSwitched
+from facesearch.service.which_photo import told_of
 from facesearch.timings import stage
 
 MOST_PHOTOS = 16
@@ -124,7 +124,7 @@ class Probes:
 
     def _largest(self, encoder: ImageEncoder, opened: OpenedProbe, probe: PhotoProbe, at: int) -> Face:
         """The largest face of one of the photos that are combined."""
-        with _told_which(probe.photos, at):
+        with told_of(_which(probe.photos, at)):
             image = opened.image or self._opened(probe.photos[at])
             faces = encoder.encode(image, replace(probe.wanted, only_largest=True)).faces
             if not faces:
@@ -140,17 +140,11 @@ class Probes:
         return Face(NO_BOX, embedding)
 
 
-@contextmanager
-def _told_which(photos: Sequence[PhotoFile], at: int) -> Iterator[None]:
-    """Let an error say which of several photos it is about."""
-    try:
-        yield
-    except InvalidParameter:
-        raise
-    except Invalid as error:
-        name = base_name(photos[at].file_name)
-        which = f"photo {at + 1} ({name})" if name else f"photo {at + 1}"
-        raise type(error)(f"{which}: {error.message}" if len(photos) > 1 else error.message) from None
+def _which(photos: Sequence[PhotoFile], at: int) -> str:
+    if len(photos) == 1:
+        return ""
+    name = base_name(photos[at].file_name)
+    return f"photo {at + 1} ({name})" if name else f"photo {at + 1}"
 
 
 def mean_of(embeddings: Sequence[Embedding]) -> Embedding:
