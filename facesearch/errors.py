@@ -50,7 +50,7 @@ host, no secret and no internal state. `code` is stable; clients may compare it.
 """
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 class FacesearchError(Exception):
@@ -198,6 +198,10 @@ class FaceNotFound(NotFound):
 
     code = "face_not_found"
 
+    @classmethod
+    def of(cls, face_id: int) -> Self:
+        return cls(f"There is no face with id {face_id}.")
+
 
 class ModelNotFound(NotFound):
     """There is no model with this id."""
@@ -222,11 +226,19 @@ class CollectionNotFound(NotFound):
 
     code = "collection_not_found"
 
+    @classmethod
+    def of(cls, name: str) -> Self:
+        return cls(f"There is no collection {name!r}.")
+
 
 class PersonNotFound(NotFound):
     """There is no person with this id."""
 
     code = "person_not_found"
+
+    @classmethod
+    def of(cls, person_id: int) -> Self:
+        return cls(f"There is no person with id {person_id}.")
 
 
 class CropNotFound(NotFound):

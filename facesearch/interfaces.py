@@ -791,7 +791,7 @@ class KeyStore(ABC):
 
         Raises:
             InvalidParameter: a part of it cannot be stored.
-            CollectionNotFound: there is no collection of the name.
+            CollectionNotFound: there is no collection of the name, which the error tells.
             Conflict: there is a key of this prefix.
         """
 

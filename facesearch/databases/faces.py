@@ -185,7 +185,7 @@ class SQLImageDatabase(FacePersons, ImageDatabase):
             self.be_there()
             self.lock_removals()
             if not self.get_faces([face_id]):
-                raise FaceNotFound(f"There is no face with id {face_id}.")
+                raise FaceNotFound.of(face_id)
             if columns:
                 self.update(FACES, columns, {"id": face_id})
                 if "metadata" in columns:

@@ -105,7 +105,7 @@ class SQLKeyStore(KeyStore):
         there = {"name": collection.encode(), "deleted_at": None}
         known = collection == ALL_COLLECTIONS or self._database.update(COLLECTIONS, there, there)
         if not known:
-            raise CollectionNotFound(f"There is no collection {collection!r}.")
+            raise CollectionNotFound.of(collection)
 
     def _change_version(self) -> None:
         self._database.update(KEYS_VERSION, {"version": str(uuid.uuid4())}, _VERSION_ROW)

@@ -151,7 +151,7 @@ class SQLPersonStore(PersonStore):
         if 0 < person_id <= MAX_ID:
             for row in self._database.select(PERSONS, _COLUMNS, {"number": person_id, **self._mine}):
                 return row
-        raise PersonNotFound(f"There is no person with id {person_id}.")
+        raise PersonNotFound.of(person_id)
 
     def _of_name(self, name: str) -> list[dict[str, Any]]:
         if not is_unicode(name):

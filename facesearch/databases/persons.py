@@ -38,7 +38,7 @@ class FacePersons(CollectionHistory):
         for face in faces:
             if face.person_id is not None:
                 if face.person_id not in by_number:
-                    raise PersonNotFound(f"There is no person with id {face.person_id}.")
+                    raise PersonNotFound.of(face.person_id)
                 found.append(Whose(face.person_id, by_number[face.person_id]))
             elif not face.person_name:
                 found.append(NOBODY)

@@ -108,7 +108,7 @@ class CollectionGallery(Gallery):
         with database.transaction():
             # The person first: it takes all locks, of which the rest needs some.
             if _PERSON in edit.fields and not people.assign([face_id], edit.person_id):
-                raise _no_face(face_id)
+                raise FaceNotFound.of(face_id)
             return database.edit_face(face_id, replace(edit, fields=edit.fields - {_PERSON}))
 
     def thumbnail(self, face_id: int) -> Crop:
@@ -132,8 +132,4 @@ def _face(database: ImageDatabase, face_id: int) -> StoredFace:
     try:
         return database.get_faces([face_id])[face_id]
     except KeyError:
-        raise _no_face(face_id) from None
-
-
-def _no_face(face_id: int) -> FaceNotFound:
-    return FaceNotFound(f"There is no face with id {face_id}.")
+        raise FaceNotFound.of(face_id) from None

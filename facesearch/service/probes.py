@@ -134,7 +134,7 @@ class Probes:
     def _stored(self, found: FoundCollection, encoder: ImageEncoder, face_id: int) -> Face:
         embedding = self._galleries.database(found.number).embeddings([face_id]).get(face_id)
         if embedding is None:
-            raise FaceNotFound(f"There is no face with id {face_id}.")
+            raise FaceNotFound.of(face_id)
         if len(embedding) != encoder.dimension:
             raise ModelSwitched
         return Face(NO_BOX, embedding)

@@ -227,7 +227,7 @@ class FakeGallery(Gallery):
     def face(self, face_id: int) -> StoredFace:
         with self.house.lock:
             self.check()
-            return known_in(self.kept, face_id, FaceNotFound(f"There is no face with id {face_id}."))
+            return known_in(self.kept, face_id, FaceNotFound.of(face_id))
 
     def edit_face(self, face_id: int, edit: FaceEdit) -> StoredFace:
         with self.house.lock:
@@ -327,7 +327,7 @@ class FakePeople(People):
     def get(self, person_id: int) -> Person:
         with self._house.lock:
             self._gallery.check()
-            nobody = PersonNotFound(f"There is no person with id {person_id}.")
+            nobody = PersonNotFound.of(person_id)
             person = known_in(self.known, person_id, nobody)
             own = self._faces(person_id)
             cover = self._covers.get(person_id)

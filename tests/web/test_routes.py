@@ -319,7 +319,7 @@ def test_an_id_that_cannot_be_used_is_refused(client: TestClient, form: dict[str
 
 
 def test_an_unknown_id_is_404(client: TestClient, api: FakeAPI) -> None:
-    api.error = FaceNotFound("There is no face with id 7.")
+    api.error = FaceNotFound.of(7)
     answer = client.post("/get_face_info/", data={"image_id": "7"})
     assert answer.status_code == 404
     assert answer.json()["body"] == "There is no face with id 7."

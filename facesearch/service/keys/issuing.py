@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from facesearch.errors import CollectionNotFound, Conflict, InvalidParameter
+from facesearch.errors import Conflict, InvalidParameter
 from facesearch.interfaces import KeyStore
 from facesearch.records import Deed, Key, NewKey
 from facesearch.service.keys.key_text import digest_of, new_key_text, prefix_of
@@ -46,8 +46,6 @@ class KeyDesk:
             new = NewKey(prefix_of(text) or "", digest_of(text), scope, collection, name, expires_at)
             try:
                 key = self._store.add(new)
-            except CollectionNotFound:
-                raise CollectionNotFound(f"There is no collection {collection!r}.") from None
             except Conflict:
                 continue  # the prefix was drawn before
             self._tell("create", key)

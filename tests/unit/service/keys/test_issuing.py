@@ -60,10 +60,10 @@ def test_a_name_that_cannot_be_shown_is_refused(desk: KeyDesk, keys: FakeKeyStor
 
 class WithoutCollections(FakeKeyStore):
     def add(self, new: NewKey) -> Key:
-        raise CollectionNotFound
+        raise CollectionNotFound.of(new.collection)
 
 
-def test_a_collection_that_there_is_not_is_named(deeds: list[Deed]) -> None:
+def test_a_key_of_a_collection_that_there_is_not_is_no_deed(deeds: list[Deed]) -> None:
     with pytest.raises(CollectionNotFound, match="no collection 'other'"):
         KeyDesk(WithoutCollections(), deeds.append).create("read", "other", "")
     assert deeds == []
