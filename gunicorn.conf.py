@@ -51,7 +51,9 @@ worker_class = "uvicorn_worker.UvicornWorker"
 timeout = 60
 # How long requests in work may take to end after SIGTERM.
 graceful_timeout = 30
-keepalive = 5
+# An idle connection is its client's to close: who sends the next request just while it is closed here gets no
+# answer at all. httpx keeps connections for 5 s, proxies for 60.
+keepalive = 75
 
 # Each worker imports the application by itself: threads, connections and models do not survive a fork.
 preload_app = False

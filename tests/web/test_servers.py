@@ -48,7 +48,7 @@ class Service:
     def answers(self) -> bool:
         assert self.process.poll() is None
         with contextlib.suppress(httpx2.TransportError):
-            return httpx2.get(f"{self.url}/v1/info").status_code == 200
+            return httpx2.get(f"{self.url}/v1/info", timeout=LIMIT_S).status_code == 200
         return False
 
     def open_uploads(self) -> int:
@@ -59,7 +59,7 @@ class Service:
         return sum(name.endswith("(deleted)") and "gunicorn" not in name for name in names)
 
     def jobs(self) -> int:
-        return len(httpx2.get(f"{self.url}/v1/jobs?limit=1000").json()["jobs"])
+        return len(httpx2.get(f"{self.url}/v1/jobs?limit=1000", timeout=LIMIT_S).json()["jobs"])
 
     def connect(self, head: str, body: bytes) -> socket.socket:
         """Send a request without its end."""
@@ -135,34 +135,37 @@ def test_a_bulk_that_nobody_waits_for_any_more_gives_its_place_back(service: Ser
     before = service.jobs()
     waiting = [service.connect(f"POST {bulk} HTTP/1.1", head.encode() + body) for _ in range(4)]
 
-    def waits() -> bool:
+    def waits(limit_s: float = 1.0) -> bool:
+        limits = httpx2.Timeout(LIMIT_S, read=limit_s)
         try:
-            answer = httpx2.post(service.url + bulk, content=body, headers=TYPE, timeout=1)
+            answer = httpx2.post(service.url + bulk, content=body, headers=TYPE, timeout=limits)
         except httpx2.ReadTimeout:
             return True
         assert (answer.status_code, answer.json()["result"]) == (503, {"code": "busy"})
         return False
 
     eventually(lambda: service.jobs() == before + 4)
-    assert not waits()
+    assert not waits(LIMIT_S)
     for connection in waiting:
         connection.close()
     eventually(waits)
 
 
 def test_a_request_beyond_those_in_flight_is_told_so_though_it_still_sends(service: Service) -> None:
-    jobs = httpx2.post(f"{service.url}/v1/imports", files={"file": ("a.zip", b"zip")}).json()
+    archive = {"file": ("a.zip", b"zip")}
+    jobs = httpx2.post(f"{service.url}/v1/imports", files=archive, timeout=LIMIT_S).json()
     uploads = "content-length: 10000000\r\ncontent-type: multipart/form-data; boundary=x\r\n\r\n"
     waiting: list[socket.socket] = []
 
     def is_full() -> bool:
         # One more each time: whoever comes while the question itself has the last place is refused.
         waiting.append(service.connect("POST /v1/imports HTTP/1.1", uploads.encode() + HEAD))
-        return httpx2.get(service.url + jobs["links"]["self"]).status_code == 503
+        return httpx2.get(service.url + jobs["links"]["self"], timeout=LIMIT_S).status_code == 503
 
     try:
         eventually(is_full)
-        answer = httpx2.post(f"{service.url}/search_faces/", files={"file": ("a.jpg", bytes(9_000_000))})
+        photo = {"file": ("a.jpg", bytes(9_000_000))}
+        answer = httpx2.post(f"{service.url}/search_faces/", files=photo, timeout=LIMIT_S)
         assert (answer.status_code, answer.json()["result"]) == (503, {"code": "busy"})
         assert answer.headers["retry-after"] == "5"
     finally:
@@ -178,7 +181,7 @@ def test_a_request_beyond_those_in_flight_is_told_so_though_it_still_sends(servi
 def test_a_stop_ends_what_waits_and_takes_no_time(kind: str, number: int, tmp_path: Path) -> None:
     with running(kind, tmp_path) as service:
         archive = {"file": ("a.zip", b"zip")}
-        job = httpx2.post(f"{service.url}/v1/imports", files=archive).json()
+        job = httpx2.post(f"{service.url}/v1/imports", files=archive, timeout=LIMIT_S).json()
         told: dict[str, Any] = {}
         followed = threading.Event()
 
@@ -212,3 +215,18 @@ def test_a_stop_ends_what_waits_and_takes_no_time(kind: str, number: int, tmp_pa
         slow.close()
         wait_until_gone(service.pids)
         assert not any(is_alive(pid) for pid in service.pids)
+
+
+def test_an_idle_connection_is_its_clients_to_close_and_delays_no_stop(tmp_path: Path) -> None:
+    kept = httpx2.Limits(keepalive_expiry=60)
+    with running("gunicorn", tmp_path) as service, httpx2.Client(limits=kept, timeout=LIMIT_S) as client:
+
+        def client_address() -> Any:
+            stream = client.get(f"{service.url}/v1/info").extensions["network_stream"]
+            return stream.get_extra_info("client_addr")
+
+        first = client_address()
+        time.sleep(6)  # many clients keep one for 5 s: it must not be closed just when they send again
+        assert client_address() == first
+        service.process.send_signal(signal.SIGTERM)
+        service.process.wait(LIMIT_S)
