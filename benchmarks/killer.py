@@ -1,6 +1,7 @@
 """Kills what a service at work consists of, and starts again what nobody else would."""
 
 import random
+import signal
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from benchmarks.processes import (
     processes_of,
 )
 from tests.mariadb import MariaDB
-from tests.server import Server, is_alive
+from tests.server import Server, is_alive, wait_until_gone
 
 A_CHILD, A_SUPERVISOR, THE_WORKER, ALL, THE_DATABASE = (
     "pool children",
@@ -27,7 +28,7 @@ A_CHILD, A_SUPERVISOR, THE_WORKER, ALL, THE_DATABASE = (
     "the database server",
 )
 LONGEST_AWAY_S = 2.0
-END_S = 10.0
+END_S = 30.0
 LOOK_S = 0.1
 
 
@@ -77,10 +78,13 @@ class Killer:
 
     def _kill_all(self) -> bool:
         """Kill gunicorn's own processes; the pools have to end by themselves, and leave the port alone."""
+        self._server.process.send_signal(signal.SIGSTOP)  # or it might start one that is not known here
         before = all_of(self._server.config_file)
         processes = processes_of(self._server)
-        kill([*of_role(MASTER, processes), *of_role(WORKER, processes)])
+        gunicorns = [*of_role(MASTER, processes), *of_role(WORKER, processes)]
+        kill(gunicorns)
         self._server.process.wait(END_S)
+        wait_until_gone(gunicorns)  # each of them has the port open
         self._server.start()
         deadline = time.monotonic() + END_S
         while left := [pid for pid in before if is_alive(pid)]:

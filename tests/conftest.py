@@ -5,10 +5,14 @@ from pathlib import Path
 
 # Loaded before any test loads dlib or ONNX Runtime; later it may find no room for its thread-local data.
 import _mysql_connector  # noqa: F401
+import hypothesis
 import pytest
 
 from facesearch.config import DatabaseSettings, Settings
 from tests.mariadb import MariaDB, NoServerProgram
+
+# The same examples in each run, and none fails for the time that it took: a busy machine takes any.
+hypothesis.settings.load_profile("ci")
 
 ENGINES = ["sqlite", pytest.param("mysql", marks=pytest.mark.mysql)]
 

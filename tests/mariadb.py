@@ -6,7 +6,6 @@ import pwd
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -17,8 +16,9 @@ from typing import Any
 import mysql.connector
 
 from facesearch.config import DatabaseSettings
+from tests.server import free_port
 
-START_LIMIT_S = 60
+START_LIMIT_S = 180
 STOP_LIMIT_S = 30
 
 # Becomes the server, which then dies with the process that asked for it, however that one ends.
@@ -59,7 +59,7 @@ class MariaDB:
         self._socket = self._folder / "socket"
         self._process: subprocess.Popen[bytes] | None = None
         self._numbers = itertools.count(1)
-        self.port = _free_port()
+        self.port = free_port()
 
     def __enter__(self) -> "MariaDB":
         try:
@@ -159,7 +159,7 @@ class MariaDB:
             password="",
             charset="utf8mb4",
             collation="utf8mb4_bin",
-            connection_timeout=5,
+            connection_timeout=30,
             read_timeout=30,
             use_pure=False,
         )
@@ -232,10 +232,3 @@ def _ordinary_account() -> pwd.struct_passwd:
         except KeyError:
             continue
     raise NoServerProgram("there is no ordinary account to run it under")
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port

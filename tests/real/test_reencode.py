@@ -116,7 +116,7 @@ def test_a_killed_reencoding_is_gone_on_with(api: API, settings: Settings) -> No
     assert 0 < made < len(PHOTOS)
     [left] = [job for job in api.imports.jobs(10).items if job.kind == "reencoding"]
     assert left.state == "running"
-    time.sleep(2.1)  # its lease
+    time.sleep(3)  # its lease
     job = reencode(settings, "default", PLAIN, None, quiet)
     assert (job["id"], job["state"]) == (left.id, "done")
     assert job["counts"]["inserted"] == job["counts"]["total"] == len(PHOTOS)

@@ -25,9 +25,10 @@ Call = Callable[[], Any]
 
 @pytest.fixture(scope="module", params=ENGINES)
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    settings: dict[str, Any] = {"workers": {"processes": 1}}
+    # Who waits for the other's lock on a busy machine is not to be refused.
+    settings: dict[str, Any] = {"workers": {"processes": 1}, "database": {"wait_s": 30}}
     if request.param == "mysql":
-        settings["database"] = mysql_settings(request.getfixturevalue("mariadb").new_database())
+        settings["database"] = mysql_settings(request.getfixturevalue("mariadb").new_database(wait_s=30))
     with Server(tmp_path_factory.mktemp("writers"), settings, workers=2) as running:
         yield running
         assert "Traceback" not in running.log, running.log
@@ -83,7 +84,7 @@ def at_once(*calls: Call) -> list[Any]:
     barrier = Barrier(len(calls))
 
     def begin(call: Call) -> Any:
-        barrier.wait(timeout=20)
+        barrier.wait(timeout=60)
         return call()
 
     with ThreadPoolExecutor(len(calls)) as pool:

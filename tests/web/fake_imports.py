@@ -122,5 +122,6 @@ class FakeImports(Imports):
         return self.change(job_id, state=CANCELLED)
 
     def _fail(self) -> None:
-        if self.errors:
-            raise self.errors.pop(0)
+        errors = self.errors  # which a test may replace meanwhile
+        if errors:
+            raise errors.pop(0)

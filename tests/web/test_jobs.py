@@ -340,7 +340,8 @@ def test_a_database_that_goes_away_is_a_comment_and_no_end(
     with follow(client) as events:
         assert next(events)[0] == "progress"
         fake.errors = [DatabaseUnavailable()] * 100_000
-        assert (":", DatabaseUnavailable().message) in [next(events) for _ in range(20)]
+        # Any number of comments may have come before the database went away.
+        assert (":", DatabaseUnavailable().message) in (next(events) for _ in range(1000))
         fake.errors = []
         fake.change("job-1", state=DONE)
         assert [name for name, _ in events if name != ":"] == ["progress", "end"]

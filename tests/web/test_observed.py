@@ -33,6 +33,12 @@ def api() -> FakeAPI:
     return SlowAPI()
 
 
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """Nothing is called slow, on a busy machine neither."""
+    return settings.model_copy(update={"log": LogSettings(slow_ms=600_000)})
+
+
 def told(caplog: pytest.LogCaptureFixture, logger: str) -> list[dict[str, Any]]:
     return [vars(record)["told"] for record in caplog.records if record.name == logger]
 

@@ -17,7 +17,7 @@ from facesearch.errors import LeaseLost, ModelMismatch
 from facesearch.records import DONE, FileReport
 from tests.contracts.image_database import MODEL, new_face
 
-LIMIT_S = 60
+LIMIT_S = 180
 # Children are forked from a process that has loaded the libraries and nothing else: a spawned one takes
 # a second to do that.
 FRESH = multiprocessing.get_context("forkserver")

@@ -28,7 +28,7 @@ def server(mariadb: MariaDB) -> Iterator[MariaDB]:
 
 @pytest.fixture
 def settings(server: MariaDB) -> DatabaseSettings:
-    return server.new_database(wait_s=1, connections=2)
+    return server.new_database(wait_s=2, connections=2)
 
 
 @pytest.fixture

@@ -30,8 +30,15 @@ class MarkedProcesses:
         return [pid for pid, line in self.all().items() if "supervise" in line]
 
     def supervisor(self) -> int:
-        (pid,) = self.supervisors()
-        return pid
+        """The only one; a child that is just being started looks like one too for a moment."""
+        found: list[int] = []
+
+        def is_alone() -> bool:
+            found[:] = self.supervisors()
+            return len(found) == 1
+
+        wait_until(is_alone)
+        return found[0]
 
     def children(self) -> list[int]:
         return [pid for pid, line in self.all().items() if "spawn_main" in line]

@@ -1,5 +1,6 @@
 """What a ProcessPool makes of lost, hung and killed processes."""
 
+import contextlib
 import os
 import random
 import signal
@@ -47,7 +48,8 @@ def test_an_idle_child_that_is_killed_costs_nothing(
         os.kill(old[0], signal.SIGKILL)
         assert works(pool)
         wait_until(lambda dead=old: not set(dead) & set(marked.children()))  # type: ignore[misc]
-        assert f"worker process {old[0]} died (SIGKILL)" in caplog.text
+        said = f"worker process {old[0]} died (SIGKILL)"
+        wait_until(lambda words=said: words in caplog.text)  # type: ignore[misc]
     assert pool.restarts == 3
 
 
@@ -64,7 +66,8 @@ def test_children_and_supervisors_that_are_killed_at_random_cost_no_item(
     ):
         outcomes.append(outcome)
         if number % 50 == 25 and (pids := [*marked.children(), *marked.supervisors()]):
-            os.kill(chance.choice(pids), signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it was ending already
+                os.kill(chance.choice(pids), signal.SIGKILL)
     assert len(outcomes) == 300
     lost = [o for o in outcomes if isinstance(o.error, WorkerDied)]
     assert len(lost) <= 1  # two kills in a row can meet the same item
@@ -116,14 +119,14 @@ def test_a_supervisor_that_is_killed_costs_nothing(
     wait_until(lambda: not orphans & set(marked.children()), 20.0)
     wait_until(lambda: len((tmp_path / "busy.runs").read_text().splitlines()) == 2)
     (tmp_path / "release").touch()
-    caller.join(30)
+    caller.join(60)
     assert answer == ["busy"]
 
 
 def test_a_supervisor_that_is_stopped_is_replaced(
     make_pool: MakePool, marked: MarkedProcesses, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(crew, "STALL_S", 2.0)
+    monkeypatch.setattr(crew, "STALL_S", 5.0)
     pool = make_pool()
     for item in (b"small", bytes(5_000_000)):
         children_of(pool)  # so that all have come up
@@ -135,7 +138,7 @@ def test_a_supervisor_that_is_stopped_is_replaced(
 def test_an_idle_child_that_is_stopped_holds_nobody_up(
     make_pool: MakePool, marked: MarkedProcesses, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(crew, "STALL_S", 2.0)
+    monkeypatch.setattr(crew, "STALL_S", 5.0)
     pool = make_pool()
     children_of(pool)  # so that all have come up
     for pid in marked.children():
@@ -144,19 +147,19 @@ def test_an_idle_child_that_is_stopped_holds_nobody_up(
 
 
 def test_a_task_over_its_time_is_stopped_and_the_others_are_repeated(make_pool: MakePool) -> None:
-    outcomes = list(make_pool(task_timeout_s=2.0).map(tasks.hang_at_zero, [1, 0, 2, 3, 0, 4]))
+    outcomes = list(make_pool(task_timeout_s=5.0).map(tasks.hang_at_zero, [1, 0, 2, 3, 0, 4]))
     assert [o.value for o in outcomes] == [1, None, 2, 3, None, 4]
     assert [type(o.error) for o in outcomes if o.error] == [TaskTimedOut, TaskTimedOut]
 
 
 def test_a_child_that_is_stopped_at_work_costs_its_task_and_no_other(make_pool: MakePool) -> None:
-    outcomes = make_pool(task_timeout_s=3.0).map(tasks.stop_at_zero, [1, 0, 2, 3, 4])
+    outcomes = make_pool(task_timeout_s=5.0).map(tasks.stop_at_zero, [1, 0, 2, 3, 4])
     assert [type(o.error) if o.error else o.value for o in outcomes] == [1, TaskTimedOut, 2, 3, 4]
 
 
 def test_time_in_the_queue_does_not_count(make_pool: MakePool) -> None:
-    outcomes = make_pool(1, task_timeout_s=2.5).map(
-        worker_tasks.sleep_then_echo, [(0.5, n) for n in range(6)]
+    outcomes = make_pool(1, task_timeout_s=5.0).map(
+        worker_tasks.sleep_then_echo, [(1.0, n) for n in range(6)]
     )
     assert [o.unwrap() for o in outcomes] == list(range(6))
 
@@ -202,7 +205,7 @@ def test_closing_while_children_hang_ends_waiting_calls_and_all_processes(
     caller.start()
     wait_until((tmp_path / "busy.runs").exists)
     pool.close()
-    caller.join(10)
+    caller.join(60)
     assert [type(error) for error in raised] == [Unavailable]
     wait_until(lambda: not marked.all(), 20.0)
 
@@ -217,9 +220,9 @@ def test_closing_after_an_idle_child_was_killed_does_not_hang(
         time.sleep(pause_s)
         closer = threading.Thread(target=pool.close, daemon=True)
         closer.start()
-        closer.join(10)
+        closer.join(30)
         assert not closer.is_alive()
-        wait_until(lambda: not marked.all(), 10.0)
+        wait_until(lambda: not marked.all(), 30.0)
 
 
 def test_closing_ends_a_stopped_supervisor_and_its_children(
@@ -237,9 +240,9 @@ def test_children_outlive_the_thread_whose_work_started_them(
     make_pool: MakePool, marked: MarkedProcesses
 ) -> None:
     pool = make_pool()
-    starter = threading.Thread(target=works, args=(pool,))
+    starter = threading.Thread(target=children_of, args=(pool,))  # so that all have come up
     starter.start()
-    starter.join(30)
+    starter.join(60)
     before = marked.all()
     time.sleep(0.3)  # the signal would come at once
     assert works(pool)
@@ -250,8 +253,7 @@ def test_signals_for_the_whole_service_leave_the_children_to_the_server(
     make_pool: MakePool, marked: MarkedProcesses
 ) -> None:
     pool = make_pool()
-    assert works(pool)
-    wait_until(lambda: len(marked.children()) == 2)
+    children_of(pool)  # so that all have come up: a signal ends one that has only begun to
     before = marked.all()
     for pid in (marked.supervisor(), *marked.children()):
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -265,10 +267,10 @@ def server(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """Another process with a busy pool of two children; the host has three slots."""
     command = [sys.executable, "-m", "tests.real.workers.server", str(tmp_path), "2", "3"]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    wait_until(lambda: all((tmp_path / f"server{n}.runs").exists() for n in (0, 1)))
+    wait_until(lambda: all((tmp_path / f"server{n}.runs").exists() for n in (0, 1)), 60.0)
     yield process
     process.kill()
-    process.wait(10)
+    process.wait(60)
     if process.stdout:
         process.stdout.close()
 
@@ -283,7 +285,7 @@ def test_a_server_that_is_killed_leaves_no_process_and_no_bound_port(
     if supervisor_is == "stopped":  # it cannot notice, so the kernel has to
         os.kill(marked.supervisor(), signal.SIGSTOP)
     server.kill()
-    server.wait(10)
+    server.wait(60)
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", port))
         listener.listen()
@@ -297,7 +299,7 @@ def test_pools_of_two_processes_share_the_host_s_slots(
     assert works(pool)
     assert pool.processes == 1
     server.kill()
-    server.wait(10)
+    server.wait(60)
     other = make_pool(2, per_host=3)
     assert works(other)
     assert other.processes == 2
@@ -305,7 +307,7 @@ def test_pools_of_two_processes_share_the_host_s_slots(
 
 def test_an_idle_pool_makes_room_for_a_busy_one(make_pool: MakePool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keeper, "LOOK_S", 0.05)
-    monkeypatch.setattr(keeper, "IDLE_S", 0.2)
+    monkeypatch.setattr(keeper, "IDLE_S", 3.0)  # longer than the second takes to begin, with one child
     first, second = make_pool(2, per_host=2), make_pool(2, per_host=2)
     assert works(first)
     outcomes = second.map(worker_tasks.sleep_then_echo, ((0.01, n) for n in range(10**9)))

@@ -28,8 +28,8 @@ def test_the_bar_shows_files_rate_time_left_and_counts(capsys: pytest.CaptureFix
         bar.files(200, {"inserted": 40, "duplicate": 2, "no_face": 1, "failed": 1, "skipped": 0})
         bar.files(200, {"inserted": 196, "duplicate": 2, "no_face": 1, "failed": 1, "skipped": 0})
     drawn = lines(capsys)
-    assert re.search(r"22%\|.*\| 44/200 \[00:00<.*/s\], 40 inserted, 2 duplicates, 1 without", drawn[-3])
-    assert re.search(r"100%\|.*\| 200/200 \[00:00<00:00, .*/s\], 196 inserted", drawn[-1])
+    assert re.search(r"22%\|.*\| 44/200 \[00:\d\d<.*/s\], 40 inserted, 2 duplicates, 1 without", drawn[-3])
+    assert re.search(r"100%\|.*\| 200/200 \[00:\d\d<00:00, .*/s\], 196 inserted", drawn[-1])
 
 
 def test_the_bar_goes_on_while_nothing_is_done(capsys: pytest.CaptureFixture[str]) -> None:

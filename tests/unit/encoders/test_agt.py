@@ -307,7 +307,7 @@ def output_of(program: str, *arguments: Path) -> str:
     """What a fresh interpreter prints."""
     command = [sys.executable, "-c", program, *map(str, arguments)]
     return subprocess.run(
-        command, capture_output=True, cwd=ROOT, check=True, timeout=60, text=True
+        command, capture_output=True, cwd=ROOT, check=True, timeout=300, text=True
     ).stdout.strip()
 
 
@@ -358,7 +358,7 @@ print({"face_recognition", "onnx"} & set(sys.modules))
     def test_an_encoder_works_in_a_spawned_child(self, hog: ImageEncoder, graphs: Path) -> None:
         path = PICTURES / "Eileen_Collins_0001.jpg"
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-            photo = pool.submit(encoded_in_child, path, graphs).result(timeout=60)
+            photo = pool.submit(encoded_in_child, path, graphs).result(timeout=300)
         here = hog.encode(opened(path))
         assert [face.box for face in photo.faces] == [face.box for face in here.faces]
         assert np.array_equal(photo.faces[0].embedding, here.faces[0].embedding)

@@ -302,7 +302,7 @@ class TestProcesses:
         assert pickle.loads(pickle.dumps(make_encoder)) is make_encoder
         path = PICTURES / "Eileen_Collins_0001.jpg"
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-            photo = pool.submit(encoded_in_child, settings, path, models).result(timeout=60)
+            photo = pool.submit(encoded_in_child, settings, path, models).result(timeout=300)
         here = made(models).encode(opened(path))
         assert [face.box for face in photo.faces] == [face.box for face in here.faces]
         assert np.array_equal(photo.faces[0].embedding, here.faces[0].embedding)

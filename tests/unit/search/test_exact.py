@@ -101,7 +101,7 @@ def history() -> FaceHistory:
 
 def make(directory: Path, pool: InlinePool | None = None, **settings: Any) -> ExactIndex:
     parallel_from = settings.pop("parallel_from", 0)
-    settings = {"block_rows": 64, "lock_wait_s": 5.0, **settings}
+    settings = {"block_rows": 64, "lock_wait_s": 60.0, **settings}
     return ExactIndex(directory, MODEL, DIMENSION, pool or InlinePool(), parallel_from, **settings)
 
 

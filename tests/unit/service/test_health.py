@@ -12,12 +12,14 @@ from facesearch.service.encoders import Encoders
 from facesearch.service.galleries import Galleries
 from facesearch.service.health import PartsHealth
 from facesearch.service.outage import Outage
+from tests.contracts.access import until
 from tests.contracts.health import HealthContract
 from tests.fakes import FakeIndex
 from tests.unit.service.conftest import NewDatabase, Opened
 from tests.unit.service.parts import COLOURS, PHOTOS, FakeKinds, LosingPool, OfColours, SwitchedDatabase
 
 LIMIT_S = 20.0
+SHORT_S = 2.0  # which the parts that answer keep to on a busy machine too
 
 
 class TestPartsHealth(OfColours, HealthContract):
@@ -123,38 +125,38 @@ def health_of(database: SwitchedDatabase, limit_s: float, answers_stale: bool = 
 
 def test_a_part_that_does_not_answer_is_not_waited_for_and_costs_one_thread(silent: SilentDatabase) -> None:
     silent.prepare()
-    health = health_of(silent, limit_s=0.5)
+    health = health_of(silent, limit_s=SHORT_S)
     before = threading.active_count()
     for _ in range(3):
         readiness = health.ready()
         assert readiness.state == "failed"
-        assert error_of(readiness, "database") == ("timed_out", "It has not answered within 0.5 seconds.")
+        assert error_of(readiness, "database") == ("timed_out", "It has not answered within 2 seconds.")
         assert error_of(readiness, "encoder") == (None, None)
     assert silent.asked == 1
-    assert threading.active_count() <= before + 1
+    until(lambda: threading.active_count() <= before + 1)  # the others end once they have answered
     silent.let_go.set()
     assert health_of(silent, LIMIT_S).ready().state == "ok"
 
 
 def test_who_asks_later_does_not_wait_again_for_a_part_that_does_not_answer(silent: SilentDatabase) -> None:
     silent.prepare()
-    health = health_of(silent, limit_s=0.5)
+    health = health_of(silent, limit_s=SHORT_S)
     health.ready()
     probe = threading.Thread(target=lambda: [health.ready() for _ in range(100)], daemon=True)
     probe.start()
-    probe.join(LIMIT_S)  # each by itself would take half a second
+    probe.join(LIMIT_S)  # each by itself would take two seconds
     assert not probe.is_alive()
     assert silent.asked == 1
 
 
 def test_a_silent_database_is_one_that_is_away(silent: SilentDatabase) -> None:
     silent.prepare()
-    assert health_of(silent, 0.5, answers_stale=True).ready().state == "stale"
+    assert health_of(silent, SHORT_S, answers_stale=True).ready().state == "stale"
 
 
 def test_figures_are_what_can_be_told_in_time(silent: SilentDatabase) -> None:
     silent.prepare()
-    assert health_of(silent, 0.5).figures() == Figures(faces=0, jobs_queued=3, jobs_running=1)
+    assert health_of(silent, SHORT_S).figures() == Figures(faces=0, jobs_queued=3, jobs_running=1)
     silent.let_go.set()
     assert health_of(silent, LIMIT_S).figures() == Figures(0, 7, 3, 1)
 

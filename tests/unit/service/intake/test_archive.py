@@ -2,6 +2,7 @@ import errno
 import hashlib
 import io
 import os
+import random
 import stat
 import struct
 import tracemalloc
@@ -296,7 +297,7 @@ def test_a_list_may_be_larger_than_a_photo_but_has_a_limit() -> None:
         opened(zip_of([zeros("people.csv", 33 * MIB)]), LIMITS.model_copy(update={"zip_ratio": 1e9}))
 
 
-@settings(max_examples=300, deadline=2000, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300, deadline=20_000, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_bytes_changed_anywhere_end_in_a_reason_or_in_the_right_bytes(
     data: st.DataObject,
@@ -335,7 +336,8 @@ def digests(*photos: bytes) -> dict[bytes, int | None]:
     return {hashlib.sha256(photo).digest(): len(photo) for photo in photos}
 
 
-ADA, BOB, CLEO = (bytes([n]) + os.urandom(3000) for n in range(3))
+# Always the same: now and then a name would be found in what is drawn.
+ADA, BOB, CLEO = (bytes([n]) + random.Random(n).randbytes(3000) for n in range(3))
 
 
 def erased(data: bytes, *photos: bytes) -> tuple[list[int], bytes]:

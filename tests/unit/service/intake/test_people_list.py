@@ -155,7 +155,7 @@ def test_many_small_cells_take_little_memory() -> None:
     assert person.metadata["column62"] == "ab"
 
 
-@settings(max_examples=300, deadline=2000)
+@settings(max_examples=300, deadline=20_000)
 @given(
     st.one_of(
         st.binary(max_size=300), st.text(max_size=300).map(lambda t: f"path;a\n{t}".encode(errors="replace"))
@@ -170,7 +170,7 @@ def test_whatever_is_sent_ends_in_a_list_or_in_a_reason(data: bytes) -> None:
 _cell = st.text(st.characters(exclude_categories=("Cc", "Cs", "Zs", "Zl", "Zp", "Cf", "Mn")), max_size=20)
 
 
-@settings(max_examples=200, deadline=2000)
+@settings(max_examples=200, deadline=20_000)
 @given(st.lists(st.tuples(_cell, _cell), max_size=20), st.sampled_from(",;\t"))
 def test_what_pythons_csv_writes_is_read_as_it_was_meant(rows: list[tuple[str, str]], delimiter: str) -> None:
     text = io.StringIO()

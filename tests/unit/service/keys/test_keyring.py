@@ -8,7 +8,7 @@ from facesearch.errors import Conflict, DatabaseUnavailable, KeyMissing, KeyRefu
 from facesearch.service.keys import keyring as keyring_module
 from facesearch.service.keys.key_text import new_key_text, prefix_of
 from facesearch.service.keys.keyring import FRESH_S, RETRY_S, UNKNOWN_S, Keyring
-from tests.contracts.access import made
+from tests.contracts.access import made, until
 from tests.unit.service.fake_keys import FakeKeyStore
 
 TRUSTED_S = 100.0
@@ -143,9 +143,9 @@ def test_a_database_that_fails_is_asked_once_a_second_and_named_once(
 def test_a_database_that_does_not_answer_is_waited_for_once(
     ring: Keyring, keys: FakeKeyStore, seconds: Seconds, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keyring_module, "WAIT_S", 0.05)
     text = made(keys)
     assert ring.find(text)
+    monkeypatch.setattr(keyring_module, "WAIT_S", 0.05)
     keys.may_go_on.clear()
     seconds.now += 10
     assert ring.find(text)
@@ -154,6 +154,7 @@ def test_a_database_that_does_not_answer_is_waited_for_once(
         assert all(threads.map(ring.find, [text] * 8))
     with pytest.raises(DatabaseUnavailable):
         ring.find(new_key_text())
+    until(lambda: keys.versions > 1)  # it is another thread that asks
     assert keys.versions == 2
     keys.may_go_on.set()
 
