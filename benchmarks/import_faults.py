@@ -32,10 +32,10 @@ from benchmarks.import_check import Checker
 from benchmarks.import_client import OVER, ImportClient, WrongAnswer
 from benchmarks.killer import END_S, LOOK_S, Killer
 from benchmarks.machine import describe
-from benchmarks.processes import kill, wait_for_none, wrong_words
+from benchmarks.processes import wait_for_none, wrong_words
 from facesearch.config import DatabaseSettings
 from tests.mariadb import MariaDB
-from tests.server import Server
+from tests.server import Server, kill
 
 KILLS = 8  # and one at the beginning, and those that follow at once
 KILLED_AGAIN = 0.3

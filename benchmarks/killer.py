@@ -13,12 +13,11 @@ from benchmarks.processes import (
     WORKER,
     all_of,
     busiest_worker,
-    kill,
     of_role,
     processes_of,
 )
 from tests.mariadb import MariaDB
-from tests.server import Server, is_alive, wait_until_gone
+from tests.server import Server, is_alive, kill, wait_until_gone
 
 A_CHILD, A_SUPERVISOR, THE_WORKER, ALL, THE_DATABASE = (
     "pool children",

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import re
-import signal
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -77,12 +76,6 @@ def wait_for_none(config_file: Path, limit_s: float) -> list[int]:
         if not left or time.monotonic() > deadline:
             return left
         time.sleep(0.05)
-
-
-def kill(pids: Iterable[int]) -> None:
-    for pid in pids:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
 
 
 def cpu_ticks(pid: int) -> int:

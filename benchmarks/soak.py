@@ -38,7 +38,7 @@ from benchmarks.import_client import ImportClient, WrongAnswer
 from benchmarks.import_faults import as_config
 from benchmarks.killer import END_S, Killer
 from benchmarks.machine import describe
-from benchmarks.processes import kill, memory_bytes, open_files, processes_of, wait_for_none, wrong_words
+from benchmarks.processes import memory_bytes, open_files, processes_of, wait_for_none, wrong_words
 from benchmarks.soak_clients import Account, Client
 from facesearch.config import CONFIG_VARIABLE, load_settings
 from facesearch.databases import SQLDatabase, open_image_database
@@ -46,7 +46,7 @@ from facesearch.encoders import AGTEncoder
 from facesearch.search import ExactIndex
 from facesearch.workers import InlinePool
 from tests.mariadb import MariaDB
-from tests.server import Server
+from tests.server import Server, kill
 
 WORKERS = 2
 LEASE_S = 5.0

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -68,12 +68,7 @@ class Server:
 
     def processes(self) -> list[int]:
         """The process ids of the server and all that descends from it."""
-        found = [self.process.pid]
-        for pid in found:
-            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-                for task in Path(f"/proc/{pid}/task").iterdir():
-                    found += [int(child) for child in (task / "children").read_text().split()]
-        return found
+        return descendants(self.process.pid)
 
     def memory_bytes(self) -> dict[int, int]:
         """The proportional set size of each process, by process id."""
@@ -137,6 +132,24 @@ def free_port() -> int:
             return port
 
 
+def descendants(pid: int) -> list[int]:
+    """A process and all that descends from it; what ends meanwhile may be missing."""
+    found = [pid]
+    for parent in found:
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            for task in Path(f"/proc/{parent}/task").iterdir():
+                with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                    found += [int(child) for child in (task / "children").read_text().split()]
+    return found
+
+
+def kill(pids: Iterable[int]) -> None:
+    """Kill processes with -9; one may have died with another."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
 def is_alive(pid: int) -> bool:
     try:
         return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
@@ -148,9 +161,7 @@ def wait_until_gone(pids: Sequence[int], limit_s: float = 20.0) -> None:
     deadline = time.monotonic() + limit_s
     while left := [pid for pid in pids if is_alive(pid)]:
         if time.monotonic() > deadline:
-            for pid in left:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+            kill(left)
             raise RuntimeError(f"processes {left} outlived the server")
         time.sleep(0.05)
 

@@ -1,6 +1,5 @@
 """What every Access does. A subclass brings `new_access`, which makes one on the same keys as `keys`."""
 
-import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,6 +14,7 @@ from facesearch.records import Caller, Deed, NewKey
 from facesearch.service import KeyAccess
 from facesearch.service.keys import keyring
 from facesearch.service.keys.key_text import digest_of, new_key_text, prefix_of
+from tests.waiting import until
 
 NewAccess = Callable[[AccessSettings], Access]
 LIMIT_S = 20.0
@@ -25,15 +25,6 @@ def made(keys: KeyStore, scope: str = "read", **fields: object) -> str:
     text = new_key_text()
     keys.add(NewKey(prefix_of(text) or "", digest_of(text), scope, **fields))  # type: ignore[arg-type]
     return text
-
-
-def until(is_so: Callable[[], bool]) -> None:
-    """Wait for what other threads bring about."""
-    pause, waited_s = threading.Event(), 0.0
-    while not is_so():
-        assert waited_s < LIMIT_S, "it never came"
-        pause.wait(0.02)
-        waited_s += 0.02
 
 
 class AccessContract:

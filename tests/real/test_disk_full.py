@@ -6,9 +6,9 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import pytest
 from tests.labelled_photos import labelled
 from tests.real.test_service import BIDEN, OBAMA, OBAMA_AGAIN, zipped
 from tests.server import PROJECT_ROOT, Server
+from tests.waiting import until
 
 # Not marked `faces`: what is skipped here may be for want of the right to mount, which no photo mends.
 pytestmark = pytest.mark.faults
@@ -25,6 +26,7 @@ pytestmark = pytest.mark.faults
 DISK_BYTES = 64 * 1024**2
 PHOTOS = 160
 LIMIT_S = 120.0
+wait_for = partial(until, limit_s=LIMIT_S)
 _ALONE = "FACESEARCH_TEST_OWN_MOUNTS"
 
 
@@ -213,10 +215,3 @@ def status(server: Server, job: str) -> dict[str, Any]:
 def ended(server: Server, job: str) -> dict[str, Any]:
     wait_for(lambda: status(server, job)["state"] not in ("queued", "running"))
     return status(server, job)
-
-
-def wait_for(happened: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + LIMIT_S
-    while not happened():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)

@@ -4,12 +4,12 @@ import io
 import multiprocessing
 import os
 import signal
-import time
 import uuid
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from typing import Any
 
@@ -45,8 +45,10 @@ from facesearch.service.imports.jobs import ImportJobs
 from facesearch.service.intake.archive import PhotoArchive
 from facesearch.service.intake.waiting_room import WaitingRoom
 from tests.real import traces
+from tests.waiting import until
 
 LIMIT_S = 60.0
+wait_for = partial(until, limit_s=LIMIT_S)
 NAME = "Quixwyn Zábrowszky"
 MODEL = KINDS["mirror"].model_id
 
@@ -174,13 +176,6 @@ def found(settings: Settings, left: Left) -> dict[str, list[str]]:
         for name, tables in traces.in_tables(settings.database, left.traces).items():
             places.setdefault(name, []).extend(tables)
     return places
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + LIMIT_S
-    while not condition():
-        assert time.monotonic() < deadline, "nothing was finished"
-        time.sleep(0.05)
 
 
 ON_SQLITE = [("default", step) for step in OF_FACES] + [("secret", step) for step in OF_COLLECTIONS]

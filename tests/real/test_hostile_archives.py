@@ -35,6 +35,7 @@ from tests.hostile_zips import (
     zip_of,
 )
 from tests.server import PROJECT_ROOT, Server
+from tests.waiting import until
 
 pytestmark = pytest.mark.faults
 
@@ -240,10 +241,7 @@ def test_a_hostile_archive_is_answered_and_the_next_request_too(server: Server, 
         assert (bulk.status_code, job.status_code) == (200, 202), (bulk.text, job.text)
         check(bulk.json()["result"]["files"], "file", hostile.files)
         check(finished(server, job.json()["id"]), "path", hostile.files)
-    deadline = time.monotonic() + 30
-    while left := waiting(server):  # a job is over before its archive goes
-        assert time.monotonic() < deadline, left
-        time.sleep(0.05)
+    until(lambda: waiting(server) == [], 30)  # a job is over before its archive goes
     assert server.client.post("/search_faces/?k=1", files={"file": (GOOD, PHOTO)}).status_code == 200
     assert most_memory(server) < MEMORY_BYTES
 

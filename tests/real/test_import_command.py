@@ -1,6 +1,5 @@
 """The command `import` in processes of its own, on real photos, killed and repeated."""
 
-import contextlib
 import csv
 import json
 import os
@@ -21,7 +20,7 @@ from facesearch.databases import open_image_database
 from facesearch.interfaces import ImageDatabase
 from facesearch.records import StoredFace
 from tests.labelled_photos import labelled
-from tests.server import PROJECT_ROOT, Server, photo, wait_until_gone
+from tests.server import PROJECT_ROOT, Server, descendants, kill, photo, wait_until_gone
 
 PICTURES = PROJECT_ROOT / "test_images"
 LIMIT_S = 120.0
@@ -83,16 +82,6 @@ class Gallery(NamedTuple):
     def faces(self) -> list[StoredFace]:
         """All that is stored; there are fewer than a thousand."""
         return list(self.database.get_faces(range(1, 1000)).values())
-
-
-def descendants(pid: int) -> list[int]:
-    found = [pid]
-    for parent in found:
-        with contextlib.suppress(OSError):  # it has ended meanwhile
-            for task in Path(f"/proc/{parent}/task").iterdir():
-                with contextlib.suppress(OSError):
-                    found += [int(child) for child in (task / "children").read_text().split()]
-    return found
 
 
 def imported(config: Path, *arguments: object) -> dict[str, Any]:
@@ -307,9 +296,7 @@ def test_a_service_that_dies_and_comes_back_is_waited_for(
         with Command(sqlite_gallery.config, *arguments) as command:
             command.signal_when(signal.SIGCONT, partial(has_begun, server))
             pids = server.processes()
-            for pid in pids:
-                with contextlib.suppress(ProcessLookupError):  # it has died with the one before
-                    os.kill(pid, signal.SIGKILL)
+            kill(pids)
             server.process.wait()
             wait_until_gone(pids)
             assert command.process.stderr is not None

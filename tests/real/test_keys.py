@@ -5,8 +5,8 @@ import os
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,12 @@ import pytest
 from tests.mariadb import MariaDB, NoServerProgram
 from tests.real.test_service import mysql_settings
 from tests.server import PROJECT_ROOT, Server, free_port
+from tests.waiting import until
 
 PHOTO = PROJECT_ROOT / "test_images" / "Barack_Obama_0001.jpg"
 OTHER = PROJECT_ROOT / "test_images" / "Joe_Biden_0001.jpg"
 LIMIT_S = 60.0
+eventually = partial(until, limit_s=LIMIT_S)
 BURST = 12
 
 
@@ -51,13 +53,6 @@ def status(server: Server, key: str | None = None, path: str = "/v1/info") -> in
 
 def always(server: Server, wanted: int, key: str | None = None) -> bool:
     return all(status(server, key) == wanted for _ in range(8))
-
-
-def eventually(is_so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + LIMIT_S
-    while not is_so():
-        assert time.monotonic() < deadline, "it never came"
-        time.sleep(0.02)
 
 
 def post(server: Server, path: str, photo: Path, **headers: str) -> httpx2.Response:

@@ -9,8 +9,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +20,15 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.mariadb import MariaDB, NoServerProgram
 from tests.server import PROJECT_ROOT, Server, free_port, is_alive
+from tests.waiting import until
 
 PICTURES = PROJECT_ROOT / "test_images"
 OBAMA = PICTURES / "Barack_Obama_0001.jpg"
 LIMIT_S = 60.0
+eventually = partial(until, limit_s=LIMIT_S)
 PARTS = ["database", "index", "encoder", "pool"]
 TEMPORARY = "facesearch-metrics-*"
 SECRETS = ("Obama", str(PROJECT_ROOT), str(Path.home()), "Traceback", 'File "')
-
-
-def eventually(is_so: Callable[[], bool], limit_s: float = LIMIT_S) -> None:
-    deadline = time.monotonic() + limit_s
-    while not is_so():
-        assert time.monotonic() < deadline, "it never came"
-        time.sleep(0.05)
 
 
 @pytest.fixture

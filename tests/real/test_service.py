@@ -1,6 +1,5 @@
 """The whole service in its own processes, spoken to over HTTP as a client would."""
 
-import contextlib
 import io
 import json
 import os
@@ -21,7 +20,7 @@ import pytest
 from facesearch.config import DatabaseSettings
 from facesearch.databases import MySQLImageDatabase
 from tests.mariadb import MariaDB, NoServerProgram
-from tests.server import PROJECT_ROOT, Server
+from tests.server import PROJECT_ROOT, Server, kill
 from tests.unit.encoders.oracle import face_recognition
 
 PICTURES = PROJECT_ROOT / "test_images"
@@ -214,9 +213,7 @@ def test_what_was_acknowledged_survives_kill_9_of_everything(tmp_path: Path) -> 
         )
         pids = server.processes()
         assert len(pids) > 3  # the pool's processes too
-        for pid in pids:
-            with contextlib.suppress(ProcessLookupError):  # it has died with the one before
-                os.kill(pid, signal.SIGKILL)
+        kill(pids)
         server.process.wait(60)
         server.stop()
         server.start()

@@ -1,7 +1,6 @@
 """What only a real server shows: memory while a file arrives, clients that go away, and how a stop ends."""
 
 import contextlib
-import os
 import re
 import signal
 import socket
@@ -9,16 +8,19 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 
-from tests.server import PROJECT_ROOT, free_port, is_alive, wait_until_gone
+from tests.server import PROJECT_ROOT, free_port, is_alive, kill, wait_until_gone
+from tests.waiting import until
 
 LIMIT_S = 20.0  # below what gunicorn gives its workers before it kills them
+eventually = partial(until, limit_s=LIMIT_S)
 HEAD = b'--x\r\ncontent-disposition: form-data; name="file"; filename="a.zip"\r\n\r\n'
 TYPE = {"content-type": "multipart/form-data; boundary=x"}
 
@@ -37,7 +39,7 @@ class Service:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", *words], cwd=PROJECT_ROOT, stdout=out, stderr=out
             )
-        eventually(self.answers, 60)
+        eventually(self.answers, limit_s=60)
         self.pids = [self.process.pid, *children(self.process.pid)]
 
     @property
@@ -72,22 +74,13 @@ def children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-def eventually(is_so: Callable[[], bool], limit_s: float = LIMIT_S) -> None:
-    deadline = time.monotonic() + limit_s
-    while not is_so():
-        assert time.monotonic() < deadline, "it never came"
-        time.sleep(0.02)
-
-
 @contextlib.contextmanager
 def running(kind: str, folder: Path) -> Iterator[Service]:
     service = Service(kind, folder / f"{kind}.txt")
     try:
         yield service
     finally:
-        for pid in service.pids:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        kill(service.pids)
         service.process.wait(LIMIT_S)
 
 

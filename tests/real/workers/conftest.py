@@ -17,7 +17,7 @@ def marked(monkeypatch: pytest.MonkeyPatch) -> Iterator[MarkedProcesses]:
     monkeypatch.setenv(MARK, mark)
     processes = MarkedProcesses(mark)
     yield processes
-    wait_until(lambda: not processes.all(), 20.0)
+    wait_until(lambda: not processes.all(), limit_s=20.0)
 
 
 @pytest.fixture

@@ -1,11 +1,13 @@
 """Finds the processes of a test in /proc by a mark in their environment."""
 
 import os
-import time
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+from tests.waiting import until
+
 MARK = "FACESEARCHTEST_MARK"
+wait_until = partial(until, limit_s=30.0)
 
 
 class MarkedProcesses:
@@ -42,15 +44,3 @@ class MarkedProcesses:
 
     def children(self) -> list[int]:
         return [pid for pid, line in self.all().items() if "spawn_main" in line]
-
-
-def wait_until(condition: Callable[[], bool], limit_s: float = 30.0) -> None:
-    """Look again until a condition holds.
-
-    Raises:
-        AssertionError: it did not within the limit.
-    """
-    end = time.monotonic() + limit_s
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.01)

@@ -1,6 +1,5 @@
 """What a ProcessPool makes of lost, hung and killed processes."""
 
-import contextlib
 import os
 import random
 import signal
@@ -20,6 +19,7 @@ from tests.contracts import worker_tasks
 from tests.real.workers import tasks
 from tests.real.workers.conftest import MakePool
 from tests.real.workers.processes import MarkedProcesses, wait_until
+from tests.server import kill
 
 ROOT = Path(__file__).resolve().parents[3]
 DOUBLED = list(range(0, 200, 2))
@@ -66,8 +66,7 @@ def test_children_and_supervisors_that_are_killed_at_random_cost_no_item(
     ):
         outcomes.append(outcome)
         if number % 50 == 25 and (pids := [*marked.children(), *marked.supervisors()]):
-            with contextlib.suppress(ProcessLookupError):  # it was ending already
-                os.kill(chance.choice(pids), signal.SIGKILL)
+            kill([chance.choice(pids)])
     assert len(outcomes) == 300
     lost = [o for o in outcomes if isinstance(o.error, WorkerDied)]
     assert len(lost) <= 1  # two kills in a row can meet the same item
@@ -116,7 +115,7 @@ def test_a_supervisor_that_is_killed_costs_nothing(
     wait_until((tmp_path / "busy.runs").exists)
     orphans = set(marked.children())
     os.kill(marked.supervisor(), signal.SIGKILL)
-    wait_until(lambda: not orphans & set(marked.children()), 20.0)
+    wait_until(lambda: not orphans & set(marked.children()), limit_s=20.0)
     wait_until(lambda: len((tmp_path / "busy.runs").read_text().splitlines()) == 2)
     (tmp_path / "release").touch()
     caller.join(60)
@@ -207,7 +206,7 @@ def test_closing_while_children_hang_ends_waiting_calls_and_all_processes(
     pool.close()
     caller.join(60)
     assert [type(error) for error in raised] == [Unavailable]
-    wait_until(lambda: not marked.all(), 20.0)
+    wait_until(lambda: not marked.all(), limit_s=20.0)
 
 
 def test_closing_after_an_idle_child_was_killed_does_not_hang(
@@ -222,7 +221,7 @@ def test_closing_after_an_idle_child_was_killed_does_not_hang(
         closer.start()
         closer.join(30)
         assert not closer.is_alive()
-        wait_until(lambda: not marked.all(), 30.0)
+        wait_until(lambda: not marked.all(), limit_s=30.0)
 
 
 def test_closing_ends_a_stopped_supervisor_and_its_children(
@@ -233,7 +232,7 @@ def test_closing_ends_a_stopped_supervisor_and_its_children(
     for pid in (marked.supervisor(), *marked.children()):
         os.kill(pid, signal.SIGSTOP)
     pool.close()
-    wait_until(lambda: not marked.all(), 20.0)
+    wait_until(lambda: not marked.all(), limit_s=20.0)
 
 
 def test_children_outlive_the_thread_whose_work_started_them(
@@ -267,7 +266,7 @@ def server(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """Another process with a busy pool of two children; the host has three slots."""
     command = [sys.executable, "-m", "tests.real.workers.server", str(tmp_path), "2", "3"]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    wait_until(lambda: all((tmp_path / f"server{n}.runs").exists() for n in (0, 1)), 60.0)
+    wait_until(lambda: all((tmp_path / f"server{n}.runs").exists() for n in (0, 1)), limit_s=60.0)
     yield process
     process.kill()
     process.wait(60)
@@ -289,7 +288,7 @@ def test_a_server_that_is_killed_leaves_no_process_and_no_bound_port(
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", port))
         listener.listen()
-    wait_until(lambda: not marked.all(), 20.0)
+    wait_until(lambda: not marked.all(), limit_s=20.0)
 
 
 def test_pools_of_two_processes_share_the_host_s_slots(

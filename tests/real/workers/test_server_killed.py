@@ -3,7 +3,6 @@
 import contextlib
 import io
 import os
-import signal
 import socket
 import threading
 import zipfile
@@ -14,7 +13,7 @@ import httpx2
 import pytest
 
 from tests.real.workers.processes import MarkedProcesses, wait_until
-from tests.server import PROJECT_ROOT, Server, wait_until_gone
+from tests.server import PROJECT_ROOT, Server, kill, wait_until_gone
 
 GONE_S = 30.0
 
@@ -45,7 +44,7 @@ def bulk(server: Server, marked: MarkedProcesses) -> Iterator[None]:
 
     sender = threading.Thread(target=send)
     sender.start()
-    wait_until(lambda: len(marked.children()) == 2, 60.0)
+    wait_until(lambda: len(marked.children()) == 2, limit_s=60.0)
     yield
     sender.join(60)
     assert not sender.is_alive()
@@ -82,9 +81,7 @@ def test_a_killed_server_leaves_no_process_and_starts_again_at_once(
     everyone = server.processes()
     assert set(marked.children()) < set(everyone)
     killed = gunicorns(server) if victims == "all of gunicorn" else [server.process.pid]
-    for pid in killed:
-        with contextlib.suppress(ProcessLookupError):  # it has died with the one before
-            os.kill(pid, signal.SIGKILL)
+    kill(killed)
     server.process.wait(GONE_S)
     wait_until_gone(everyone, GONE_S)
     with socket.socket() as listener:

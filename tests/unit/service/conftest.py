@@ -12,6 +12,13 @@ NewDatabase = Callable[..., SwitchedDatabase]
 Opened = Callable[..., AGTAPI]
 
 
+def without_tidying(api: AGTAPI) -> AGTAPI:
+    """Wait for its first tidying, which ends erasures and makes copies level, and have it do so no more."""
+    api.imports.stop()
+    api.imports.join()
+    return api
+
+
 @pytest.fixture
 def new_database(tmp_path: Path) -> Iterator[NewDatabase]:
     """A function that makes an empty database; each is closed in the end."""

@@ -14,7 +14,7 @@ from facesearch.service.galleries import Galleries
 from facesearch.service.keys.key_text import digest_of, new_key_text, prefix_of
 from facesearch.service.keys.keyring import Keyring
 from tests.contracts.imports import LIMIT_S, files
-from tests.unit.service.conftest import NewDatabase, Opened
+from tests.unit.service.conftest import NewDatabase, Opened, without_tidying
 from tests.unit.service.imports.test_jobs import GatedPool
 from tests.unit.service.parts import GREEN, PHOTOS, RED, SwitchedDatabase, photo
 
@@ -25,13 +25,6 @@ def enrol(api: AGTAPI, data: bytes, name: str, once: Once | None = None, collect
     terms = EnrolmentTerms(person_name=name)
     enrolled = api.collections.gallery(collection).add_faces(PhotoFile("a.png", data), terms, once)
     return enrolled.faces[0].id
-
-
-def without_tidying(api: AGTAPI) -> AGTAPI:
-    """Wait until it has tidied up for the first time, and have it do so no more: that ends erasures too."""
-    api.imports.stop()
-    api.imports.join()
-    return api
 
 
 def imported(api: AGTAPI, data: dict[str, bytes], collection: str = "default") -> str:

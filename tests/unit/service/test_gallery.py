@@ -24,7 +24,7 @@ from facesearch.records import (
 )
 from tests.contracts.api import vector
 from tests.contracts.gallery_parts import enrolled
-from tests.unit.service.conftest import NewDatabase, Opened
+from tests.unit.service.conftest import NewDatabase, Opened, without_tidying
 from tests.unit.service.parts import COLOURS, NEGATIVES, PHOTOS, FakeKinds
 
 PROBE = PhotoProbe((PhotoFile("a.png", PHOTOS.person),))
@@ -204,9 +204,7 @@ def test_the_old_verbs_work_on_the_collection_that_is_named(opened: Opened) -> N
 
 def test_figures_count_the_faces_of_all_collections(opened: Opened, new_database: NewDatabase) -> None:
     database: ImageDatabase = new_database()
-    api = opened(database=database)
-    api.imports.stop()
-    api.imports.join()  # what it tidies up at its start makes copies level
+    api = without_tidying(opened(database=database))
     api.collections.add("people")
     for name, faces in (("default", 2), ("people", 3)):
         api.import_faces([vector(3)] * faces, COLOURS, name)

@@ -12,11 +12,11 @@ from facesearch.service.encoders import Encoders
 from facesearch.service.galleries import Galleries
 from facesearch.service.health import PartsHealth
 from facesearch.service.outage import Outage
-from tests.contracts.access import until
 from tests.contracts.health import HealthContract
 from tests.fakes import FakeIndex
 from tests.unit.service.conftest import NewDatabase, Opened
 from tests.unit.service.parts import COLOURS, PHOTOS, FakeKinds, LosingPool, OfColours, SwitchedDatabase
+from tests.waiting import until
 
 LIMIT_S = 20.0
 SHORT_S = 2.0  # which the parts that answer keep to on a busy machine too

@@ -9,8 +9,9 @@ from facesearch.errors import DatabaseUnavailable
 from facesearch.interfaces import ImageDatabase
 from facesearch.records import Deed
 from facesearch.service import KeyAccess
-from tests.contracts.access import StoredAccessContract, made, until
+from tests.contracts.access import StoredAccessContract, made
 from tests.unit.service.fake_keys import FakeKeyStore
+from tests.waiting import until
 
 
 class TestKeyAccess(StoredAccessContract):

@@ -8,8 +8,9 @@ from facesearch.errors import Conflict, DatabaseUnavailable, KeyMissing, KeyRefu
 from facesearch.service.keys import keyring as keyring_module
 from facesearch.service.keys.key_text import new_key_text, prefix_of
 from facesearch.service.keys.keyring import FRESH_S, RETRY_S, UNKNOWN_S, Keyring
-from tests.contracts.access import made, until
+from tests.contracts.access import made
 from tests.unit.service.fake_keys import FakeKeyStore
+from tests.waiting import until
 
 TRUSTED_S = 100.0
 
